@@ -1,0 +1,101 @@
+"""How a manifest is cut into tasks, and tasks into chunks.
+
+A task is the work of one Spark task, a chunk is one Spark job and one commit. Cutting is by bytes
+and by count, whichever is reached first, so that 20,000 small files make tens of tasks and a few
+huge ones do not land in one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pomona.schema import SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class PlanLimits:
+    """How large a task and a chunk may grow.
+
+    Attributes:
+        task_images: images of a task, at most.
+        task_bytes: bytes of a task, at most (a single larger image is a task of its own).
+        chunk_tasks: tasks of a chunk, at most.
+    """
+
+    task_images: int
+    task_bytes: int
+    chunk_tasks: int
+
+    @classmethod
+    def for_slots(
+        cls, slots: int, images: int, *, task_images: int = 0, task_bytes: int = 0
+    ) -> PlanLimits:
+        """What suits a number of task slots and of images.
+
+        A task of 1,024 small images runs for about a second; fewer images are cut finer, so that
+        every slot has several tasks and a resumed run has somewhere to go on from. A chunk keeps
+        every slot busy for four tasks.
+        """
+        images_of_task = task_images or int(np.clip(-(-images // (slots * 4)), 32, 1_024))
+        return cls(images_of_task, task_bytes or 64 << 20, max(4, 4 * slots))
+
+
+def cut_tasks(
+    batches: Iterable[pa.RecordBatch], limits: PlanLimits
+) -> Iterator[pa.RecordBatch]:
+    """Cut a stream of manifest rows into tasks, in order and lazily.
+
+    Args:
+        batches: with a ``size`` column in bytes; -1 counts as nothing.
+        limits: how large a task may grow.
+
+    Yields:
+        The rows of one task; never none.
+    """
+    pending: list[pa.RecordBatch] = []
+    images = used = 0
+    for batch in batches:
+        sizes = np.maximum(batch.column(SIZE).to_numpy(zero_copy_only=False), 0)
+        ends = np.cumsum(sizes)
+        begin = 0
+        while begin < batch.num_rows:
+            before = int(ends[begin - 1]) if begin else 0
+            by_bytes = int(np.searchsorted(ends, limits.task_bytes - used + before, side="right"))
+            end = min(by_bytes, begin + limits.task_images - images, batch.num_rows)
+            if end == begin and not images:
+                end = begin + 1
+            if end > begin:
+                pending.append(batch.slice(begin, end - begin))
+                images += end - begin
+                used += int(ends[end - 1]) - before
+            if end < batch.num_rows or images == limits.task_images:
+                yield _joined(pending)
+                pending, images, used = [], 0, 0
+            begin = end
+    if pending:
+        yield _joined(pending)
+
+
+def group_chunks(
+    tasks: Iterable[pa.RecordBatch], limits: PlanLimits
+) -> Iterator[list[pa.RecordBatch]]:
+    """Gather tasks into chunks, in order and lazily."""
+    chunk: list[pa.RecordBatch] = []
+    for task in tasks:
+        chunk.append(task)
+        if len(chunk) == limits.chunk_tasks:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)

@@ -1,0 +1,186 @@
+"""The images in a tar shard, addressed by offset: a tar is never unpacked.
+
+Shards may be WebDataset's: a member ``key.cls`` next to ``key.jpg`` gives its label.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pomona.images.sniffing import (
+    OTHER_IMAGE_EXTENSIONS,
+    SUPPORTED_EXTENSIONS,
+    extension,
+    sniff,
+)
+from pomona.schema import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pomona.storage.store import Skipped, Store
+
+_WINDOW = 1 << 20
+_MAX_METADATA = 1 << 20
+"""A long name or extended header that claims more than this is hostile or broken."""
+_MAX_LABEL = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image inside a tar, or the place where the tar cannot be read on.
+
+    Attributes:
+        path: readable name, safe as a key: relative, no ``..``, UTF-8.
+        offset: of the content, in bytes from the start of the tar.
+        size: of the content, in bytes.
+        label: from a ``.cls`` member, if there is one.
+        reason: set where the member, or the rest of the tar, cannot be read.
+        message: why.
+    """
+
+    path: str
+    offset: int
+    size: int
+    label: str | None = None
+    reason: Reason | None = None
+    message: str | None = None
+
+
+def index(
+    store: Store, key: str, size: int, etag: str, skipped: Skipped
+) -> Iterator[Member]:
+    """The images of one tar, in the order of their last appearance.
+
+    Members that are links, devices or hidden, and names that are no image's, are left out and
+    counted. A tar that is damaged or ends too early gives its readable members, and one entry
+    with an empty path for the damage. Memory grows with the number of members.
+
+    Args:
+        store: where the tar lies.
+        key: the tar.
+        size: of the tar, in bytes.
+        etag: the version to read.
+        skipped: told of each member left out.
+    """
+    found: dict[str, Member] = {}
+    labels: dict[str, str] = {}
+    damage: Member | None = None
+    stream = _Window(store, key, etag, size)
+    at = 0
+    try:
+        # Headers only: "r:" refuses compressed tars, whose members have no offset.
+        with tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape") as archive:
+            while (info := archive.next()) is not None:
+                archive.members.clear()
+                if info.size < 0 or archive.offset <= at:
+                    damage = _damage(Reason.CORRUPT, at, "a member has a negative size")
+                    break
+                at = archive.offset
+                path = safe_name(info.name)
+                if not info.isreg() or info.issparse():
+                    if not info.isdir():
+                        skipped("tar member that is no ordinary file", path)
+                    continue
+                if info.offset_data + info.size > size:
+                    found[path] = Member(
+                        path,
+                        info.offset_data,
+                        info.size,
+                        reason=Reason.TRUNCATED,
+                        message="the tar ends inside this member",
+                    )
+                    break
+                if extension(path) == "cls" and info.size <= _MAX_LABEL:
+                    text = stream.at(info.offset_data, info.size).decode("utf-8", "replace")
+                    labels[path.rpartition(".")[0]] = text.strip()
+                elif _is_image(stream, info, path, skipped):
+                    found.pop(path, None)  # a later member of the same name replaces it
+                    found[path] = Member(path, info.offset_data, info.size)
+            else:
+                damage = _check_end(stream, archive.offset, size)
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        damage = _damage(Reason.CORRUPT, at, " ".join(str(error).split())[:150])
+    for path, member in found.items():
+        label = labels.get(path.rpartition(".")[0])
+        if label:
+            member = Member(path, member.offset, member.size, label, member.reason, member.message)
+        yield member
+    if damage is not None:
+        yield damage
+
+
+def safe_name(name: str) -> str:
+    """A member's name as a key: no root, no ``.`` segment, ``..`` spelled ``%2E%2E``, UTF-8."""
+    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    segments = [part for part in name.replace("\0", "").split("/") if part not in ("", ".")]
+    return "/".join("%2E%2E" if part == ".." else part for part in segments)
+
+
+def _is_image(stream: _Window, info: tarfile.TarInfo, path: str, skipped: Skipped) -> bool:
+    if any(part.startswith(".") for part in path.split("/")):
+        skipped("hidden", path)
+        return False
+    kind = extension(path)
+    if kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS:
+        return True
+    if sniff(stream.at(info.offset_data, min(32, info.size)))[0] is not None:
+        return True
+    skipped("not an image", path)
+    return False
+
+
+def _check_end(stream: _Window, offset: int, size: int) -> Member | None:
+    tail = stream.at(offset, tarfile.BLOCKSIZE) if offset < size else b""
+    if not tail:
+        return _damage(Reason.TRUNCATED, offset, "the tar has no end mark; members may be missing")
+    if tail.strip(b"\0"):
+        return _damage(Reason.CORRUPT, offset, "no valid header; what follows cannot be found")
+    return None
+
+
+def _damage(reason: Reason, offset: int, message: str) -> Member:
+    return Member("", offset, 0, reason=reason, message=f"at byte {offset:,}: {message}")
+
+
+class _Window(io.RawIOBase):
+    """A seekable view of a stored file that reads ahead one window at a time."""
+
+    def __init__(self, store: Store, key: str, etag: str, size: int) -> None:
+        self._store, self._key, self._etag, self._size = store, key, etag, size
+        self._position = 0
+        self._start, self._data = 0, b""
+
+    def at(self, offset: int, length: int) -> bytes:
+        """``length`` bytes from ``offset``, fewer at the end of the file."""
+        length = max(0, min(length, self._size - offset))
+        begin = offset - self._start
+        if begin < 0 or begin + length > len(self._data):
+            wanted = min(max(length, _WINDOW), self._size - offset)
+            self._data = self._store.read_range(self._key, offset, wanted, etag=self._etag)
+            self._start, begin = offset, 0
+        return self._data[begin : begin + length]
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _MAX_METADATA or size < 0:
+            raise tarfile.ReadError(f"a header claims {size:,} bytes")
+        data = self.at(self._position, size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

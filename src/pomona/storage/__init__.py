@@ -1,0 +1,39 @@
+"""Where data lies and how it is read, written and committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pomona.storage.local import LocalStore
+from pomona.storage.location import Location
+from pomona.storage.store import (
+    LISTING,
+    Changed,
+    NotFound,
+    NotPermitted,
+    ReadFailed,
+    Store,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "LISTING",
+    "Changed",
+    "Location",
+    "NotFound",
+    "NotPermitted",
+    "ReadFailed",
+    "Store",
+    "open_store",
+]
+
+
+def open_store(location: Location | str | Path) -> Store:
+    """The store that holds ``location``, with keys relative to it.
+
+    Raises:
+        UsageError: the location's scheme is unknown.
+    """
+    return LocalStore(Location.parse(location))
