@@ -105,6 +105,8 @@ class Network(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         widths = [stage.channels for stage in STAGES]
+        # The first one has no side branches: with torch 2.13 the gradient of a 1x1 convolution of
+        # stride 2 on three channels in channels-last order writes out of bounds on CPUs.
         self.body = nn.Sequential(
             Plain(3, widths[0], 3, STAGES[0].stride),
             *(Branched(n, *stage) for n, stage in zip(widths, STAGES[1:], strict=False)),

@@ -1,0 +1,5 @@
+"""Pomona: from a bucket of fruit photographs to features, a reduced matrix and a report, on Spark."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -44,8 +44,14 @@ class Reason(StrEnum):
         """Whether the same bytes would be rejected again, so that a second run need not look."""
         return self not in _PASSING
 
+    @property
+    def stage(self) -> str:
+        """The stage that finds it: ``read`` or ``decode``."""
+        return "read" if self in _FOUND_READING else "decode"
+
 
 _PASSING = frozenset({Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED, Reason.READ_FAILED})
+_FOUND_READING = _PASSING | {Reason.EMPTY, Reason.TOO_MANY_BYTES}
 
 
 PATH, ETAG, LABEL, SPLIT, GROUP = "path", "etag", "label", "split", "group"

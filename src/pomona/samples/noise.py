@@ -23,7 +23,7 @@ class Noise:
         self._offset = rng.uniform(0, _SIDE, 3).astype(np.float32)
 
     def at(self, points: Floats, frequency: ArrayLike) -> Floats:
-        """The field at ``points`` (..., 3), as float32 of shape (...) in [-1, 1].
+        """Give the field at ``points`` (..., 3), as float32 of shape (...) in [-1, 1].
 
         ``frequency`` is in lattice cells per unit of length: one number, or one for each of
         the three axes (unequal numbers draw streaks).
@@ -46,7 +46,7 @@ class Noise:
         return field
 
     def cloud(self, points: Floats, frequency: ArrayLike, octaves: int = 3) -> Floats:
-        """Several octaves of the field added up, each half as strong as the one before."""
+        """Add up several octaves of the field, each half as strong as the one before."""
         scale = np.asarray(frequency, dtype=np.float32)
         total = self.at(points, scale)
         for octave in range(1, octaves):
@@ -55,7 +55,7 @@ class Noise:
 
 
 def ramp(value: Floats, low: float, high: float) -> Floats:
-    """0 below ``low``, 1 above ``high`` and a smooth step between (``low`` > ``high`` falls)."""
+    """Step smoothly from 0 at ``low`` to 1 at ``high`` (which may be the lesser one)."""
     part = np.clip((value - low) / (high - low), 0, 1).astype(np.float32)
     step: Floats = part * part * (3 - 2 * part)
     return step

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pomona.samples.surface import Surface
+from pomona.samples.surface import Surface, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 ROWS, COLUMNS = 150, 288
 """Grid of a body that fills the frame: about one point per pixel of the finished image."""
 
-Curve = "Sequence[tuple[float, ...]] | Floats"
+Curve: TypeAlias = "Sequence[tuple[float, ...]] | Floats"
+"""Points (n, 2) or (n, 3) that a curve goes through."""
 
 
 def smooth(knots: Curve, samples: int, *, poles: bool = False) -> Floats:
-    """``samples`` points, evenly spaced by length, on a Catmull-Rom curve through ``knots``.
+    """Space ``samples`` points evenly on a Catmull-Rom curve through ``knots``.
 
     With ``poles`` the curve is an outline (distance from the axis, height) that begins and
     ends on the axis; it is continued by its mirror image there, so that the ends are round.
@@ -63,40 +64,40 @@ def revolve(
 
 
 def ball(
-    centre: ArrayLike, radius: float, *, rows: int = 20, tall: float = 1.0, turn: Floats | None = None
+    centre: ArrayLike,
+    radius: float,
+    *,
+    rows: int = 20,
+    tall: float = 1.0,
 ) -> Surface:
-    """A sphere, or an egg ``tall`` times as high as it is wide."""
+    """Make a sphere, or an egg ``tall`` times as high as it is wide."""
     lat = np.linspace(0, np.pi, rows)
     outline = np.stack([np.sin(lat), np.cos(lat) * tall], axis=1)
     return revolve(outline.astype(np.float32), rows=rows, columns=2 * rows).move(
-        scale=radius, turn=turn, to=centre
+        scale=radius, to=centre
     )
 
 
-def tube(
-    path: Curve, widths: Sequence[float], *, rows: int = 24, columns: int = 16
-) -> Surface:
-    """A stem: circles about a curve in space; ``widths`` are radii, spread evenly along it.
+def tube(path: Curve, widths: Sequence[float], *, rows: int = 24, columns: int = 16) -> Surface:
+    """Make a tube about a curve in space; ``widths`` are radii, spread evenly along it.
 
     The curve must not run along the x axis. A width of zero closes an end.
     """
     centre = smooth(path, rows)
     along = _along(rows)
     width = np.interp(along[:, 0], np.linspace(0, 1, len(widths)), widths)
-    forward = _unit(np.gradient(centre, axis=0))
+    forward = unit(np.gradient(centre, axis=0))
     # A fixed direction of reference keeps the circles from twisting along the curve.
-    second = _unit(np.cross(forward, np.array([1, 0, 0], np.float32)))
+    second = unit(np.cross(forward, np.array([1, 0, 0], np.float32)))
     first = np.cross(second, forward)
     angle = _angles(columns)
-    circle = (
-        np.cos(angle)[..., None] * first[:, None] + np.sin(angle)[..., None] * second[:, None]
-    )
+    circle = np.cos(angle)[..., None] * first[:, None] + np.sin(angle)[..., None] * second[:, None]
     radius = np.maximum(width, 1e-3)[:, None, None]
     return Surface((centre[:, None] + circle * radius).astype(np.float32), along, angle)
 
 
 def disc(radius: float, *, rows: int = 70, columns: int = COLUMNS) -> Surface:
-    """A flat round face, looking up, its centre at the origin."""
+    """Make a flat round face, looking up, its centre at the origin."""
     profile = np.linspace([0, 0], [radius, 0], rows)
     return revolve(profile.astype(np.float32), rows=rows, columns=columns, poles=False)
 
@@ -112,7 +113,7 @@ def leaf(
     rows: int = 20,
     columns: int = 9,
 ) -> Surface:
-    """A leaf that grows from the origin along +x and is ``width`` wide in z.
+    """Make a leaf that grows from the origin along +x and is ``width`` wide in z.
 
     Args:
         length: from base to tip.
@@ -126,7 +127,7 @@ def leaf(
     """
     along = _along(rows)
     t = along**point
-    half = np.sin(np.pi * np.clip(t, 0.02, 1)) ** 0.8 * width / 2
+    half = np.sin(np.pi * np.clip(t, 0.02, 0.998)) ** 0.8 * width / 2
     side = np.linspace(-1, 1, columns, dtype=np.float32)[None]
     z = half * side
     y = length * (rise * along - curl * along**2) + fold * half * np.abs(side)
@@ -136,7 +137,7 @@ def leaf(
 
 
 def spiral(count: int, low: float = 0.0, high: float = 1.0) -> list[tuple[float, float]]:
-    """``count`` places spread evenly over a skin, as seeds grow: (height -1..1, angle).
+    """Spread ``count`` places evenly over a skin, as seeds grow: (height -1..1, angle).
 
     ``low`` and ``high`` cut off the bottom and the top, as parts of the height.
     """
@@ -153,8 +154,3 @@ def _along(rows: int) -> Floats:
 
 def _angles(columns: int) -> Floats:
     return np.linspace(0, 2 * np.pi, columns, endpoint=False, dtype=np.float32)[None]
-
-
-def _unit(vectors: ArrayLike) -> Floats:
-    array = np.asarray(vectors, np.float32)
-    return array / (np.sqrt((array * array).sum(axis=-1, keepdims=True)) + np.float32(1e-9))

@@ -46,16 +46,21 @@ class Surface:
         self.gloss = np.full(shape, 0.3, dtype=np.float32)
         self.fuzz = np.zeros(shape, dtype=np.float32)
 
+    @property
+    def belly(self) -> Floats:
+        """(rows, 1): 1 half-way along, falling to 0 at both ends, where bumps would crease."""
+        middle: Floats = np.sin(np.pi * np.clip(self.along, 0, 0.9999))
+        return middle
+
     def wear(self, colour: ArrayLike, gloss: ArrayLike = 0.3, fuzz: ArrayLike = 0.0) -> Surface:
         """Give the whole sheet a colour (broadcast to its shape), a gloss and a fuzz."""
-        self.colour = np.broadcast_to(np.asarray(colour, np.float32), self.points.shape)
-        shape = self.points.shape[:2]
-        self.gloss = np.broadcast_to(np.asarray(gloss, np.float32), shape)
-        self.fuzz = np.broadcast_to(np.asarray(fuzz, np.float32), shape)
+        self.colour[:] = colour
+        self.gloss[:] = gloss
+        self.fuzz[:] = fuzz
         return self
 
     def normals(self) -> Floats:
-        """Unit vectors that point outwards, (rows, columns, 3) float32."""
+        """Give unit vectors that point outwards, (rows, columns, 3) float32."""
         down = np.gradient(self.points, axis=0)
         if self.ring:
             across = np.roll(self.points, -1, axis=1) - np.roll(self.points, 1, axis=1)
@@ -64,8 +69,7 @@ class Surface:
         out = np.empty_like(self.points)
         for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
             out[..., a] = across[..., b] * down[..., c] - across[..., c] * down[..., b]
-        out /= np.sqrt((out * out).sum(axis=-1, keepdims=True)) + np.float32(1e-12)
-        return out
+        return unit(out)
 
     def swell(self, amount: Floats) -> Surface:
         """Move every point outwards by ``amount``, (rows, columns) or broadcast to it."""
@@ -78,12 +82,12 @@ class Surface:
         """Scale, then rotate by the 3 x 3 matrix ``turn``, then shift, in place."""
         points = self.points * np.asarray(scale, np.float32)
         if turn is not None:
-            points = points @ turn.T
+            points = np.einsum("ij,...j->...i", turn, points)
         self.points = (points + np.asarray(to, np.float32)).astype(np.float32)
         return self
 
     def stamp(self, row: int, angle: float, radius: float) -> tuple[tuple[Floats, ...], Floats]:
-        """The patch of the grid round one place, and how near its points are to it.
+        """Find the patch of the grid round one place, and how near its points are to it.
 
         Returns the index of the patch (for ``array[index]``) and, in the same shape, 1 at the
         place falling to 0 at ``radius``. It lets a hundred seeds be drawn without a pass over
@@ -101,24 +105,45 @@ class Surface:
             np.arange(column - wide, column + wide + (wide < columns // 2)) % columns,
         )
         apart = self.points[index] - centre
-        near = 1 - np.sqrt((apart * apart).sum(axis=-1)) / np.float32(radius)
+        near = 1 - length(apart) / np.float32(radius)
         return index, np.clip(near, 0, 1)
 
 
+def length(vectors: Floats) -> Floats:
+    """Measure the lengths (...) of vectors (..., 3)."""
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    distance: Floats = np.sqrt(x * x + y * y + z * z)
+    return distance
+
+
+def unit(vectors: Floats) -> Floats:
+    """Give the directions of vectors (..., 3), in the same shape."""
+    direction: Floats = vectors / (length(vectors)[..., None] + np.float32(1e-12))
+    return direction
+
+
 def paint(code: str) -> Floats:
-    """The linear colour (3,) of a ``#rrggbb`` code, with a gamma of 2 so that it is cheap."""
+    """Give the linear colour (3,) of a ``#rrggbb`` code, with a gamma of 2."""
     channels = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     return np.square(np.array(channels, dtype=np.float32))
 
 
 def mix(first: Floats, second: Floats, part: Floats) -> Floats:
-    """``first`` where ``part`` (..., without the colour axis) is 0, ``second`` where it is 1."""
+    """Blend two colours: ``first`` where ``part`` (without the last axis) is 0."""
     blend: Floats = first + (second - first) * np.asarray(part, np.float32)[..., None]
     return blend
 
 
+def then(*turns: Floats) -> Floats:
+    """Give the one 3 x 3 matrix that does the turns, the first one first."""
+    whole = turns[0]
+    for turn in turns[1:]:
+        whole = np.asarray(turn @ whole, np.float32)
+    return whole
+
+
 def turn_about(axis: int, degrees: float) -> Floats:
-    """The 3 x 3 float32 matrix of a turn about axis 0, 1 or 2, anticlockwise."""
+    """Give the 3 x 3 float32 matrix of a turn about axis 0, 1 or 2, anticlockwise."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     b, d = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.zeros((3, 3))

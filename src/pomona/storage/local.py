@@ -70,7 +70,9 @@ class LocalStore:
             status = os.fstat(descriptor)
             if etag is not None and etag_of(status) != etag:
                 raise Changed(str(key))
-            return _read(descriptor, status.st_size if limit < 0 else limit)
+            # Never a buffer of the limit's size: the kernel would have to clear it.
+            size = status.st_size if limit < 0 else min(limit, status.st_size)
+            return _read(descriptor, size)
 
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         """``length`` bytes from ``start``, fewer where the file ends."""
@@ -79,6 +81,15 @@ class LocalStore:
                 raise Changed(key)
             os.lseek(descriptor, start, os.SEEK_SET)
             return _read(descriptor, length)
+
+    def open(self, key: str) -> pa.NativeFile:
+        """A file for reading at any position."""
+        try:
+            return pa.OSFile(os.fsdecode(self._file(key)), "rb")
+        except FileNotFoundError:
+            raise NotFound(key) from None
+        except OSError as error:
+            raise ReadFailed(f"{error.strerror or error}") from error
 
     def stat(self, key: str) -> Status | None:
         """Size and version of a file; None where there is none, or something else."""
@@ -118,6 +129,18 @@ class LocalStore:
     def exists(self, key: str) -> bool:
         """Whether the file or directory is there."""
         return os.path.exists(self._file(key))  # noqa: PTH110
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in ``folder``, sorted; none where it is absent."""
+        try:
+            found = os.listdir(self._file(folder))  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StorageError(
+                f"Cannot list {os.fsdecode(self._file(folder))}: {error.strerror}.", _advice(error)
+            ) from error
+        return sorted(os.fsdecode(name) for name in found if not name.startswith(b"."))
 
     def _file(self, key: str | bytes) -> bytes:
         return os.path.join(os.fsencode(self._root.path), os.fsencode(key))  # noqa: PTH118

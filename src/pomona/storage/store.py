@@ -77,6 +77,9 @@ class Store(Protocol):
     def stat(self, key: str) -> Status | None:
         """Size and version of the file ``key``; None where there is none, or a folder."""
 
+    def open(self, key: str) -> pa.NativeFile:
+        """``key`` for reading at any position, as Parquet readers do."""
+
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Write ``key`` so that readers see all of it or nothing."""
 
@@ -85,3 +88,6 @@ class Store(Protocol):
 
     def exists(self, key: str) -> bool:
         """Whether ``key`` can be found."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in ``folder`` (which ends in ``/``), sorted."""

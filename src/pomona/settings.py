@@ -1,0 +1,146 @@
+"""The settings of a run: one frozen object, read in one place.
+
+Order of precedence: command-line flag, then environment (``POMONA_PRECISION=fp32``), then
+``pomona.toml`` in the working directory, then the default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pomona.errors import UsageError
+
+SETTINGS_FILE = "pomona.toml"
+
+Triple = tuple[float, float, float]
+
+
+class Settings(BaseSettings):
+    """What a user can choose. Every field can be given by flag, environment or file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="POMONA_", toml_file=SETTINGS_FILE, frozen=True, extra="forbid"
+    )
+
+    master: str = "local[*]"
+    """Spark master; ``local[*]`` is this machine with all its cores."""
+    spark_conf: dict[str, str] = Field(default_factory=dict)
+    """Further Spark settings, key to value."""
+
+    model: str = "pomona-s1"
+    """A network of the catalogue, or the path of an ONNX file."""
+    size: Annotated[int | None, Field(ge=16, le=2048)] = None
+    """Side of the image in pixels, for a network that takes any size."""
+    mean: Triple | None = None
+    """Subtracted from each channel (0 to 255), for networks with float input."""
+    scale: Triple | None = None
+    """Each channel is divided by it, for networks with float input."""
+    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    """What runs the network; auto takes the faster one."""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """Arithmetic of the network; auto takes bf16 where it is faster and close to fp32."""
+
+    layout: str | None = None
+    """Template for label, split and group in paths; detected when not given."""
+    max_bytes: Annotated[int, Field(ge=1)] = 64 << 20
+    """Larger files are rejected."""
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """Images of more pixels are rejected."""
+    max_rejects: str = "5%"
+    """How many rejects still count as success: a count, or a share such as 5%."""
+    prune: bool = False
+    """Whether rows of images that are gone from INPUT are removed."""
+    retry_rejects: bool = False
+    """Whether images that were rejected before are tried again though they have not changed."""
+
+    variance: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Share of the variance that the components keep."""
+    components: Annotated[int | None, Field(ge=1)] = None
+    """Number of components; overrides variance."""
+
+    task_images: Annotated[int, Field(ge=0, le=8192)] = 0
+    """Images of a task, at most; 0 chooses."""
+    task_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of a task, at most; 0 chooses."""
+    chunk_tasks: Annotated[int, Field(ge=0)] = 0
+    """Tasks that are committed together; 0 chooses."""
+
+    @field_validator("mean", "scale", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("max_rejects", mode="before")
+    @classmethod
+    def _allowance(cls, value: Any) -> str:
+        text = str(value).strip()
+        parse_allowance(text)
+        return text
+
+    @model_validator(mode="after")
+    def _layout_parses(self) -> Settings:
+        if self.layout is not None:
+            from pomona.images.layout import Layout
+
+            Layout(self.layout)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flag, environment, file; no .env and no secrets folder."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings of this call; flags that are None were not given.
+
+    Raises:
+        UsageError: a value is not allowed, or a name is unknown.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise UsageError(
+            f"{where}: {first['msg']} (given: {first.get('input')!r}).",
+            f"Correct --{where.replace('_', '-')}, POMONA_{where.upper()} or {SETTINGS_FILE}.",
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{SETTINGS_FILE} cannot be read: {error}.", "Mend or remove it.") from error
+
+
+def parse_allowance(text: str) -> tuple[int | None, float | None]:
+    """Read ``--max-rejects``: ``20`` is a count, ``5%`` a share.
+
+    Returns:
+        The count, or the share from 0 to 1; the other is None.
+
+    Raises:
+        ValueError: neither.
+    """
+    try:
+        if text.endswith("%"):
+            share = float(text[:-1]) / 100
+            if 0 <= share <= 1:
+                return None, share
+        elif int(text) >= 0:
+            return int(text), None
+    except ValueError:
+        pass
+    raise ValueError("give a count such as 20, or a share such as 5%")
