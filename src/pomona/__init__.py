@@ -1,4 +1,4 @@
-"""Pomona: from a bucket of fruit photographs to features, a reduced matrix and a report, on Spark."""
+"""Pomona: from a bucket of fruit photographs to features, a reduced matrix, a report."""
 
 from __future__ import annotations
 

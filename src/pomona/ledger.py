@@ -1,4 +1,4 @@
-"""The record of a run: what was listed, what became of it, how long it took, and what was chosen."""
+"""The record of a run: what was listed, what became of it, how long it took, what was chosen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from pomona.storage import Store
 
 FOLDER = "runs/"
-_PACKAGES = ("pomona", "pyspark", "pyarrow", "deltalake", "numpy", "openvino", "onnxruntime", "pillow")
+_PACKAGES = (
+    "pomona",
+    "pyspark",
+    "pyarrow",
+    "deltalake",
+    "numpy",
+    "openvino",
+    "onnxruntime",
+    "pillow",
+)
 
 SECONDS = (
     "list", "start", "read", "decode", "embed", "write", "commit", "embed_wall", "reduce", "report",

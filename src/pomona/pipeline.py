@@ -1,6 +1,6 @@
 """The chain: the one module that knows the order of the steps.
 
-    list -> choose -> plan -> embed (commits) -> reduce -> report
+list -> choose -> plan -> embed (commits) -> reduce -> report
 """
 
 from __future__ import annotations
@@ -345,7 +345,9 @@ class Chain:
         for index, table in enumerate((self.features, self.rejects)):
             added, dropped = [], []
             for file in table.files():
-                kept = file.rows - int(sum(listed.lacks(table.read(file.path, ["path"])).to_pylist()))
+                kept = file.rows - int(
+                    sum(listed.lacks(table.read(file.path, ["path"])).to_pylist())
+                )
                 if kept == file.rows:
                     continue
                 dropped.append(file.path)
@@ -386,9 +388,7 @@ class Chain:
                 components=self.settings.components,
                 variance=self.settings.variance,
             )
-            rows = project(
-                context, self.features, self.components, ledger.model, ledger.run, pca
-            )
+            rows = project(context, self.features, self.components, ledger.model, ledger.run, pca)
             about = {**wanted, "run": ledger.run, "rows": rows, "versions": versions("")}
             save_pca(open_store(self.output), pca, about, "models/pca/")
         ledger.components = pca.k

@@ -122,7 +122,9 @@ def load_settings(**flags: Any) -> Settings:
             f"Correct --{where.replace('_', '-')}, POMONA_{where.upper()} or {SETTINGS_FILE}.",
         ) from error
     except ValueError as error:
-        raise UsageError(f"{SETTINGS_FILE} cannot be read: {error}.", "Mend or remove it.") from error
+        raise UsageError(
+            f"{SETTINGS_FILE} cannot be read: {error}.", "Mend or remove it."
+        ) from error
 
 
 def parse_allowance(text: str) -> tuple[int | None, float | None]:

@@ -46,10 +46,13 @@ def run_steps(
     from pomona.workspace import open_workspace
 
     watcher = Watcher(quiet=quiet)
-    with open_workspace() as workspace, reporting(
-        workspace.log,
-        verbose=verbose,
-        resume="What was committed stays; run the same command again to go on.",
+    with (
+        open_workspace() as workspace,
+        reporting(
+            workspace.log,
+            verbose=verbose,
+            resume="What was committed stays; run the same command again to go on.",
+        ),
     ):
         try:
             ledger = Chain(where, settings, workspace, watcher).run(steps, source)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pomona.cli import options as o
+if TYPE_CHECKING:
+    from pomona.cli import options as o
 
 _MEBI = 1 << 20
 

@@ -15,92 +15,195 @@ _CHAIN = "The chain"
 _NETWORK = "The network"
 _SIZES = "Sizes and limits"
 
-Input = Annotated[str, typer.Argument(metavar="INPUT", help="A folder of images, or a tar of images, or a folder of tars.")]
-Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder that holds, or will hold, the results.")]
+Input = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT", help="A folder of images, or a tar of images, or a folder of tars."
+    ),
+]
+Output = Annotated[
+    str, typer.Argument(metavar="OUTPUT", help="The folder that holds, or will hold, the results.")
+]
 
 Master = Annotated[
     str | None,
-    typer.Option("--master", metavar="URL", help="Spark master. Default: local[*], this machine.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--master",
+        metavar="URL",
+        help="Spark master. Default: local[*], this machine.",
+        rich_help_panel=_CHAIN,
+    ),
 ]
 SparkConf = Annotated[
     list[str] | None,
-    typer.Option("--spark-conf", metavar="KEY=VALUE", help="A Spark setting; may be given more than once.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--spark-conf",
+        metavar="KEY=VALUE",
+        help="A Spark setting; may be given more than once.",
+        rich_help_panel=_CHAIN,
+    ),
 ]
 Layout = Annotated[
     str | None,
-    typer.Option("--layout", metavar="TEMPLATE", help="How to read label, split and group from paths, such as '{split}/{label}/{name}'. Default: detected.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--layout",
+        metavar="TEMPLATE",
+        help="How to read label, split and group from paths, such as '{split}/{label}/{name}'. Default: detected.",  # noqa: E501
+        rich_help_panel=_CHAIN,
+    ),
 ]
 MaxRejects = Annotated[
     str | None,
-    typer.Option("--max-rejects", metavar="N|N%", help="Rejects that still count as success, else exit code 3. Default: 5%.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--max-rejects",
+        metavar="N|N%",
+        help="Rejects that still count as success, else exit code 3. Default: 5%.",
+        rich_help_panel=_CHAIN,
+    ),
 ]
 Prune = Annotated[
     bool | None,
-    typer.Option("--prune", help="Remove the rows of images that are gone from INPUT.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--prune",
+        help="Remove the rows of images that are gone from INPUT.",
+        rich_help_panel=_CHAIN,
+    ),
 ]
 RetryRejects = Annotated[
     bool | None,
-    typer.Option("--retry-rejects", help="Try rejected images again, also where they have not changed.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--retry-rejects",
+        help="Try rejected images again, also where they have not changed.",
+        rich_help_panel=_CHAIN,
+    ),
 ]
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME|FILE", help="A built-in network, or an ONNX file. Default: pomona-s1.", rich_help_panel=_NETWORK),
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help="A built-in network, or an ONNX file. Default: pomona-s1.",
+        rich_help_panel=_NETWORK,
+    ),
 ]
 Size = Annotated[
     int | None,
-    typer.Option("--size", metavar="PX", help="Side of the image, for a network that takes any.", rich_help_panel=_NETWORK),
+    typer.Option(
+        "--size",
+        metavar="PX",
+        help="Side of the image, for a network that takes any.",
+        rich_help_panel=_NETWORK,
+    ),
 ]
 Mean = Annotated[
     str | None,
-    typer.Option("--mean", metavar="R,G,B", help="Subtracted from each channel (0 to 255), for float input.", rich_help_panel=_NETWORK),
+    typer.Option(
+        "--mean",
+        metavar="R,G,B",
+        help="Subtracted from each channel (0 to 255), for float input.",
+        rich_help_panel=_NETWORK,
+    ),
 ]
 Scale = Annotated[
     str | None,
-    typer.Option("--scale", metavar="R,G,B", help="Each channel is divided by it, for float input. Default: 255.", rich_help_panel=_NETWORK),
+    typer.Option(
+        "--scale",
+        metavar="R,G,B",
+        help="Each channel is divided by it, for float input. Default: 255.",
+        rich_help_panel=_NETWORK,
+    ),
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="auto|fp32|bf16|int8", help="Arithmetic of the network. Default: auto.", rich_help_panel=_NETWORK),
+    typer.Option(
+        "--precision",
+        metavar="auto|fp32|bf16|int8",
+        help="Arithmetic of the network. Default: auto.",
+        rich_help_panel=_NETWORK,
+    ),
 ]
 Engine = Annotated[
     str | None,
-    typer.Option("--engine", metavar="auto|openvino|onnxruntime", help="What runs the network. Default: auto.", rich_help_panel=_NETWORK),
+    typer.Option(
+        "--engine",
+        metavar="auto|openvino|onnxruntime",
+        help="What runs the network. Default: auto.",
+        rich_help_panel=_NETWORK,
+    ),
 ]
 
 Variance = Annotated[
     float | None,
-    typer.Option("--variance", metavar="SHARE", help="Share of the variance to keep. Default: 0.95.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--variance",
+        metavar="SHARE",
+        help="Share of the variance to keep. Default: 0.95.",
+        rich_help_panel=_CHAIN,
+    ),
 ]
 Components = Annotated[
     int | None,
-    typer.Option("--components", metavar="K", help="Number of components to keep; overrides --variance.", rich_help_panel=_CHAIN),
+    typer.Option(
+        "--components",
+        metavar="K",
+        help="Number of components to keep; overrides --variance.",
+        rich_help_panel=_CHAIN,
+    ),
 ]
 
 MaxBytes = Annotated[
     int | None,
-    typer.Option("--max-bytes", metavar="N", help="Larger files are rejected. Default: 67108864.", rich_help_panel=_SIZES),
+    typer.Option(
+        "--max-bytes",
+        metavar="N",
+        help="Larger files are rejected. Default: 67108864.",
+        rich_help_panel=_SIZES,
+    ),
 ]
 MaxPixels = Annotated[
     int | None,
-    typer.Option("--max-pixels", metavar="N", help="Images of more pixels are rejected. Default: 50000000.", rich_help_panel=_SIZES),
+    typer.Option(
+        "--max-pixels",
+        metavar="N",
+        help="Images of more pixels are rejected. Default: 50000000.",
+        rich_help_panel=_SIZES,
+    ),
 ]
 TaskImages = Annotated[
     int | None,
-    typer.Option("--task-images", metavar="N", help="Images of a Spark task, at most. Default: chosen.", rich_help_panel=_SIZES),
+    typer.Option(
+        "--task-images",
+        metavar="N",
+        help="Images of a Spark task, at most. Default: chosen.",
+        rich_help_panel=_SIZES,
+    ),
 ]
 TaskBytes = Annotated[
     int | None,
-    typer.Option("--task-bytes", metavar="N", help="Bytes of a Spark task, at most. Default: 64 MiB.", rich_help_panel=_SIZES),
+    typer.Option(
+        "--task-bytes",
+        metavar="N",
+        help="Bytes of a Spark task, at most. Default: 64 MiB.",
+        rich_help_panel=_SIZES,
+    ),
 ]
 ChunkTasks = Annotated[
     int | None,
-    typer.Option("--chunk-tasks", metavar="N", help="Tasks that are committed together. Default: chosen.", rich_help_panel=_SIZES),
+    typer.Option(
+        "--chunk-tasks",
+        metavar="N",
+        help="Tasks that are committed together. Default: chosen.",
+        rich_help_panel=_SIZES,
+    ),
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors alone.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Spark logs more, and errors come with their traceback.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Spark logs more, and errors come with their traceback."),
+]
 
 
 NETWORK: dict[str, Any] = {
@@ -156,7 +259,7 @@ def takes(*groups: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[.
 
         wrapper.__signature__ = inspect.Signature([*first, *added, *last])  # type: ignore[attr-defined]
         wrapper.__annotations__ = {**hints, **shared}
-        del wrapper.__wrapped__  # type: ignore[attr-defined]
+        del wrapper.__wrapped__
         return wrapper
 
     return decorate
@@ -176,6 +279,8 @@ def pairs(texts: list[str] | None) -> dict[str, str] | None:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UsageError(f"--spark-conf {text} is not KEY=VALUE.", "For instance spark.driver.memory=4g.")
+            raise UsageError(
+                f"--spark-conf {text} is not KEY=VALUE.", "For instance spark.driver.memory=4g."
+            )
         found[key.strip()] = value.strip()
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pomona.cli import options as o
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pomona.cli import options as o
 
 
 def register(app: typer.Typer) -> None:

@@ -73,7 +73,7 @@ def reporting(
         # The reader of stdout has gone (`pomona ... | head`).
         sys.stderr.close()
         raise SystemExit(FAILED) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, told as such
         _tell_log(log)
         say(f"pomona: unexpected {type(error).__name__}: {str(error).splitlines()[:1]}")
         say("  This is a fault of Pomona; please report it with the log file.")

@@ -105,9 +105,7 @@ def has_bf16() -> bool:
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def cosine_distances(
-    left: NDArray[np.float32], right: NDArray[np.float32]
-) -> NDArray[np.float64]:
+def cosine_distances(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
     """1 - cos of the angle between each pair of rows; 0 where both are zero.
 
     Args:

@@ -50,7 +50,9 @@ class EmbedTally:
     replaced: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     reject_stages: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*STAGES, "commit"), 0.0))
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys((*STAGES, "commit"), 0.0)
+    )
     first_start: float | None = None
     last_commit: float | None = None
     busy: float = 0.0

@@ -176,4 +176,5 @@ def _member(known: NDArray[np.bytes_], asked: NDArray[np.bytes_]) -> NDArray[np.
     if not len(known):
         return np.zeros(len(asked), bool)
     at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-    return known[at] == asked
+    hit: NDArray[np.bool_] = known[at] == asked
+    return hit

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pomona.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Layout = Literal["NHWC", "NCHW"]
 PixelType = Literal["uint8", "float32", "float16"]
@@ -143,7 +145,9 @@ def read_description(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{beside} is not readable JSON: {error}.", "Mend or remove it.") from error
+        raise ModelError(
+            f"{beside} is not readable JSON: {error}.", "Mend or remove it."
+        ) from error
     if not isinstance(found, dict):
         raise ModelError(f"{beside} is not a JSON object.", "Mend or remove it.")
     return found
@@ -242,9 +246,7 @@ def _layout(shape: list[int | None], described: str | None, name: str) -> Layout
     return found
 
 
-def _side(
-    fixed: list[int | None], asked: int | None, described: int | None, name: str
-) -> int:
+def _side(fixed: list[int | None], asked: int | None, described: int | None, name: str) -> int:
     known = {side for side in fixed if side is not None}
     if len(known) > 1:
         raise ModelError(

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pomona.embedding.network import Network
 from pomona.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from pomona.embedding.network import Network
 
 CALIBRATION_IMAGES = 128
 """More changes the ranges little and costs a second each hundred."""

@@ -159,9 +159,7 @@ def _runtime(job: EmbedJob, network: Network) -> Runtime:
     return _runtimes[key]
 
 
-def _reads(
-    rows: pa.RecordBatch, job: EmbedJob, watch: _Watch
-) -> Iterator[bytes | RejectedImage]:
+def _reads(rows: pa.RecordBatch, job: EmbedJob, watch: _Watch) -> Iterator[bytes | RejectedImage]:
     blobs = read_images(open_store(job.root), rows, job.limits)
     while True:
         with watch("read"):

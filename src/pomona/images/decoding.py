@@ -177,9 +177,7 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_with_pillow(
-    data: bytes, wanted: int, limits: DecodeLimits, name: str
-) -> DecodedImage:
+def _decode_with_pillow(data: bytes, wanted: int, limits: DecodeLimits, name: str) -> DecodedImage:
     formats = ("JPEG", "MPO") if name == "JPEG" else (name,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -201,7 +199,7 @@ def _decode_with_pillow(
             raise RejectedImage(Reason.TOO_MANY_PIXELS, _sentence(error)) from error
         except MemoryError as error:
             raise RejectedImage(Reason.TOO_MANY_PIXELS, "not enough memory") from error
-        except Exception as error:  # noqa: BLE001 - decoders of hostile bytes raise anything
+        except Exception as error:
             raise _explain(error, data, name) from error
     return DecodedImage(pixels, width, height)
 
@@ -266,4 +264,3 @@ def _looks_like(data: bytes) -> str:
     except UnicodeDecodeError:
         return "no image format begins like this"
     return "this is text" if b"\0" not in data[:256] else "no image format begins like this"
-

@@ -113,7 +113,7 @@ def _bmp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _bmp_ends_early(data: bytes) -> bool:
-    return len(data) < 26 or len(data) < struct.unpack_from("<I", data, 2)[0]
+    return len(data) < 26 or len(data) < int(struct.unpack_from("<I", data, 2)[0])
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -133,7 +133,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _webp_ends_early(data: bytes) -> bool:
-    return len(data) < struct.unpack_from("<I", data, 4)[0] + 8
+    return len(data) < int(struct.unpack_from("<I", data, 4)[0]) + 8
 
 
 def _tiff_directory(data: bytes) -> dict[int, list[int]]:

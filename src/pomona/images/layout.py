@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PLACEHOLDERS = ("split", "species", "group", "label", "name")
 SPLIT_NAMES = frozenset(
-    "train training test testing val valid validation dev eval holdout".split()
+    ["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "holdout"]
 )
 """Folder names that are taken for a split when the layout is detected, in any case."""
 
@@ -69,7 +69,9 @@ class Layout:
         if match is None:
             return NOWHERE
         found = match.groupdict()
-        return Place(found.get("label"), found.get("split"), found.get("group", found.get("species")))
+        return Place(
+            found.get("label"), found.get("split"), found.get("group", found.get("species"))
+        )
 
 
 def _compile(template: str) -> re.Pattern[str]:

@@ -29,9 +29,58 @@ _IMAGE_NAME = (
     r"(?i)[^/]\.(?:" + "|".join(sorted(SUPPORTED_EXTENSIONS | OTHER_IMAGE_EXTENSIONS)) + r")$"
 )
 _NO_IMAGE_EXTENSIONS = frozenset(
-    "txt md csv tsv json jsonl yaml yml toml xml html htm css js py ipynb sh log parquet arrow "
-    "npy npz pkl h5 onnx pt pth zip gz tgz bz2 xz zst 7z mp4 mov avi mkv mp3 wav doc docx xls "
-    "xlsx ppt pptx db sqlite lock tmp".split()
+    [
+        "txt",
+        "md",
+        "csv",
+        "tsv",
+        "json",
+        "jsonl",
+        "yaml",
+        "yml",
+        "toml",
+        "xml",
+        "html",
+        "htm",
+        "css",
+        "js",
+        "py",
+        "ipynb",
+        "sh",
+        "log",
+        "parquet",
+        "arrow",
+        "npy",
+        "npz",
+        "pkl",
+        "h5",
+        "onnx",
+        "pt",
+        "pth",
+        "zip",
+        "gz",
+        "tgz",
+        "bz2",
+        "xz",
+        "zst",
+        "7z",
+        "mp4",
+        "mov",
+        "avi",
+        "mkv",
+        "mp3",
+        "wav",
+        "doc",
+        "docx",
+        "xls",
+        "xlsx",
+        "ppt",
+        "pptx",
+        "db",
+        "sqlite",
+        "lock",
+        "tmp",
+    ]
 )
 _COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _BATCH = 16_384
@@ -101,10 +150,7 @@ def list_images(source: Source, skipped: SkippedFiles) -> Iterator[pa.RecordBatc
         InputError: a folder or tar that cannot be read.
     """
     store = open_store(source.root)
-    if source.only is None:
-        batches = store.scan(skipped)
-    else:
-        batches = iter([_single(store, source.only)])
+    batches = store.scan(skipped) if source.only is None else iter([_single(store, source.only)])
     for batch in batches:
         paths = batch.column("path")
         is_image = pc.match_substring_regex(paths, _IMAGE_NAME)

@@ -38,9 +38,10 @@ class Manifest:
         """Spill ``batches`` to ``file`` as they come; one batch at a time is in memory."""
         manifest = cls(file)
         options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(
-            sink, MANIFEST, options=options
-        ) as writer:
+        with (
+            pa.OSFile(str(file), "wb") as sink,
+            pa.ipc.new_stream(sink, MANIFEST, options=options) as writer,
+        ):
             for batch in batches:
                 writer.write_batch(batch)
                 manifest.rows += batch.num_rows

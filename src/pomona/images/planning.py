@@ -47,9 +47,7 @@ class PlanLimits:
         return cls(images_of_task, task_bytes or 64 << 20, max(4, 4 * slots))
 
 
-def cut_tasks(
-    batches: Iterable[pa.RecordBatch], limits: PlanLimits
-) -> Iterator[pa.RecordBatch]:
+def cut_tasks(batches: Iterable[pa.RecordBatch], limits: PlanLimits) -> Iterator[pa.RecordBatch]:
     """Cut a stream of manifest rows into tasks, in order and lazily.
 
     Args:

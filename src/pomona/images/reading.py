@@ -45,9 +45,7 @@ def read_images(
         rows.column(name).to_pylist()
         for name in (PATH, ETAG, SIZE, ADDRESS, CONTAINER, OFFSET, REASON, MESSAGE)
     ]
-    for path, etag, size, address, container, offset, reason, message in zip(
-        *columns, strict=True
-    ):
+    for path, etag, size, address, container, offset, reason, message in zip(*columns, strict=True):
         if reason is not None:
             yield RejectedImage(Reason(reason), message or "")
             continue

@@ -55,6 +55,5 @@ def sample_pixels(
             fit_square(image.pixels, square)
             found.append(square)
     if not found:
-        noise = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-        return noise
+        return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
     return np.stack(found)

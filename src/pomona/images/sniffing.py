@@ -8,8 +8,34 @@ SUPPORTED_EXTENSIONS = frozenset(
 """Names that are listed as images. Decoding goes by content, whatever the name."""
 
 OTHER_IMAGE_EXTENSIONS = frozenset(
-    "heic heif avif jp2 j2k jxl psd ico svg pdf raw dng cr2 cr3 nef arw orf rw2 tga pcx "
-    "ppm pgm pbm pnm exr hdr".split()
+    [
+        "heic",
+        "heif",
+        "avif",
+        "jp2",
+        "j2k",
+        "jxl",
+        "psd",
+        "ico",
+        "svg",
+        "pdf",
+        "raw",
+        "dng",
+        "cr2",
+        "cr3",
+        "nef",
+        "arw",
+        "orf",
+        "rw2",
+        "tga",
+        "pcx",
+        "ppm",
+        "pgm",
+        "pbm",
+        "pnm",
+        "exr",
+        "hdr",
+    ]
 )
 """Image formats that are listed and then rejected, so that nobody wonders where they went."""
 

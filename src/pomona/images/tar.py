@@ -50,9 +50,7 @@ class Member:
     message: str | None = None
 
 
-def index(
-    store: Store, key: str, size: int, etag: str, skipped: Skipped
-) -> Iterator[Member]:
+def index(store: Store, key: str, size: int, etag: str, skipped: Skipped) -> Iterator[Member]:
     """The images of one tar, in the order of their last appearance.
 
     Members that are links, devices or hidden, and names that are no image's, are left out and
@@ -75,7 +73,7 @@ def index(
         # Headers only: "r:" refuses compressed tars, whose members have no offset.
         with tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape") as archive:
             while (info := archive.next()) is not None:
-                archive.members.clear()
+                archive.members.clear()  # type: ignore[attr-defined]
                 if info.size < 0 or archive.offset <= at:
                     damage = _damage(Reason.CORRUPT, at, "a member has a negative size")
                     break
@@ -104,11 +102,12 @@ def index(
                 damage = _check_end(stream, archive.offset, size)
     except (tarfile.TarError, ValueError, OverflowError) as error:
         damage = _damage(Reason.CORRUPT, at, " ".join(str(error).split())[:150])
-    for path, member in found.items():
+    for path, image in found.items():
         label = labels.get(path.rpartition(".")[0])
         if label:
-            member = Member(path, member.offset, member.size, label, member.reason, member.message)
-        yield member
+            yield Member(path, image.offset, image.size, label, image.reason, image.message)
+        else:
+            yield image
     if damage is not None:
         yield damage
 

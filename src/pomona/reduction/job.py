@@ -75,7 +75,10 @@ class _Project:
                 projected = pca.transform(matrix_of(piece[FEATURES]))
                 parts.append(
                     pa.Table.from_arrays(
-                        [*(piece[name] for name in (PATH, LABEL, SPLIT, GROUP)), lists_of(projected)],
+                        [
+                            *(piece[name] for name in (PATH, LABEL, SPLIT, GROUP)),
+                            lists_of(projected),
+                        ],
                         schema=COMPONENTS_TABLE,
                     )
                 )
@@ -161,7 +164,8 @@ def matrix_of(column: pa.ChunkedArray | pa.ListArray) -> NDArray[np.float32]:
             "The features of one model have several lengths.",
             "The table was changed by hand; choose another OUTPUT and run again.",
         )
-    return values.reshape(count, -1)
+    matrix: NDArray[np.float32] = values.reshape(count, -1)
+    return matrix
 
 
 def lists_of(matrix: NDArray[np.float32]) -> pa.ListArray:
@@ -171,9 +175,7 @@ def lists_of(matrix: NDArray[np.float32]) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(matrix).reshape(-1))
 
 
-def _matrices(
-    features: Location, files: list[str], model: str
-) -> Iterator[NDArray[np.float32]]:
+def _matrices(features: Location, files: list[str], model: str) -> Iterator[NDArray[np.float32]]:
     store = open_store(features)
     for file in files:
         rows = read_datafile(store, file, [MODEL, FEATURES])

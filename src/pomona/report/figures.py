@@ -85,5 +85,7 @@ def bars(values: Sequence[tuple[str, float]], unit: str, digits: int = 0) -> Mar
         ).format(name or "(none)", f"{100 * value / largest:.1f}", f"{value:,.{digits}f}")
         for name, value in values
     )
-    return Markup('<table class="bars"><thead><tr><th></th><th></th><th>{}</th></tr></thead>'
-                  "<tbody>{}</tbody></table>").format(unit, rows)
+    return Markup(
+        '<table class="bars"><thead><tr><th></th><th></th><th>{}</th></tr></thead>'
+        "<tbody>{}</tbody></table>"
+    ).format(unit, rows)

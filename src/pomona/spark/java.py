@@ -87,7 +87,11 @@ def java_version(home: Path) -> int | None:
     if match is None:
         try:
             asked = subprocess.run(
-                [home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=20
+                [home / "bin" / "java", "-version"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None

@@ -47,7 +47,7 @@ class _Task(Generic[Payload, Result]):
         self._work = work
         self._describe = describe
 
-    def __call__(self, payloads: Iterator[Payload]) -> Iterator[Result | _Refusal]:
+    def __call__(self, payloads: Iterable[Payload]) -> Iterator[Result | _Refusal]:
         for payload in payloads:
             try:
                 yield self._work(payload)

@@ -79,7 +79,7 @@ def start_spark(
     try:
         with log.open("ab") as stream:
             # A session of its own: Ctrl-C is for the driver, which then ends Java in order.
-            gateway = launch_gateway(
+            gateway = launch_gateway(  # type: ignore[no-untyped-call]
                 conf, {"stdout": stream, "stderr": stream, "start_new_session": True}
             )
         return SparkContext(conf=conf, gateway=gateway)

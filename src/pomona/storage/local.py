@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -54,10 +54,10 @@ class LocalStore:
         Raises:
             InputError: a directory that may not be listed.
         """
-        columns: tuple[list[str], list[str], list[int], list[bytes | None]] = ([], [], [], [])
+        columns: tuple[list[Any], ...] = ([], [], [], [])
         for entry in _walk(os.fsencode(self._root.path), skipped):
             for column, value in zip(columns, entry, strict=True):
-                column.append(value)  # type: ignore[arg-type]
+                column.append(value)
             if len(columns[0]) >= _BATCH:
                 yield _batch(columns)
                 columns = ([], [], [], [])
@@ -204,9 +204,9 @@ def _walk(root: bytes, skipped: Skipped) -> Iterator[tuple[str, str, int, bytes 
             with os.scandir(root + b"/" + folder if folder else root) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            name = os.fsdecode(root + b"/" + folder)
+            place = os.fsdecode(root + b"/" + folder)
             raise InputError(
-                f"Cannot list {name}: {error.strerror}.",
+                f"Cannot list {place}: {error.strerror}.",
                 "Check that it is a folder that you may read and enter.",
             ) from error
         folders = []
@@ -236,7 +236,8 @@ def _file_entry(
                 return
         status = entry.stat()
     except OSError:
-        yield *_names(name), "", -1, None
+        path, address = _names(name)
+        yield path, "", -1, address
         return
     if not stat.S_ISREG(status.st_mode):
         skipped("not a regular file", readable)
@@ -252,7 +253,7 @@ def _names(name: bytes) -> tuple[str, bytes | None]:
         return name.decode("utf-8", "backslashreplace"), name
 
 
-def _batch(columns: tuple[list[str], list[str], list[int], list[bytes | None]]) -> pa.RecordBatch:
+def _batch(columns: tuple[list[Any], ...]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array(c, f.type) for c, f in zip(columns, LISTING, strict=True)], schema=LISTING
     )
