@@ -17,7 +17,7 @@ _CONSTANT[:, 3] = 7.0
     [_PLAIN, _CONSTANT, _PLAIN + 1e6, np.repeat(_PLAIN[:20], 4, axis=0), _PLAIN[:8]],
     ids=["plain", "constant column", "large offset", "duplicated rows", "n < d"],
 )
-def test_equals_scikit_learn_from_merged_pieces(rows: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_equals_scikit_learn_from_merged_pieces(rows: np.ndarray) -> None:
     pieces = [Moments.of(part) for part in np.array_split(rows, 3)]
     ours = fit_principal(pieces[0].merge(pieces[1]).merge(pieces[2]), k=5)
     theirs = PCA(n_components=5, svd_solver="full").fit(rows)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from pomona.cli import options as o
+from pomona.cli import options as o
 
 _MEBI = 1 << 20
 
