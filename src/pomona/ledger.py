@@ -27,12 +27,13 @@ _PACKAGES = (
 )
 
 SECONDS = (
-    "list", "start", "read", "decode", "embed", "write", "commit", "embed_wall", "reduce", "report",
-    "total",
+    "list", "choose", "start", "read", "decode", "embed", "write", "commit", "embed_wall",
+    "reduce", "report", "total",
 )  # fmt: skip
 """Stages of the ``seconds`` object. ``read``, ``decode``, ``embed`` and ``write`` are core-seconds
-added up over all tasks, the others are seconds on the driver's clock; ``start`` is Spark's and
-overlaps ``list``; ``embed_wall`` runs from the first task's start to the last commit."""
+added up over all tasks, the others are seconds on the driver's clock; ``choose`` measures engines
+and precisions; ``start`` is the time that the run waited for Spark, which starts meanwhile;
+``embed_wall`` runs from the first task's start to the last commit."""
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Ledger:
         explained_variance: share of the variance that they keep.
         seconds: by stage, see :data:`SECONDS`.
         verdict: one sentence on the bottleneck.
-        peak_bytes: largest resident memory of the driver's Python and of any worker.
+        peak_bytes: largest resident memory of the driver's Python, of its Java and of any worker.
         tables: version of each table afterwards.
         settings: as they were in force.
         versions: of Python, Java and the packages.

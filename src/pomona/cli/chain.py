@@ -42,7 +42,7 @@ def run_steps(
         flags["spark_conf"] = pairs(flags.get("spark_conf"))
         settings = load_settings(**flags)
         where = Location.parse(output)
-    from pomona.pipeline import Chain
+    from pomona.pipeline import run_chain
     from pomona.workspace import open_workspace
 
     watcher = Watcher(quiet=quiet)
@@ -55,7 +55,7 @@ def run_steps(
         ),
     ):
         try:
-            ledger = Chain(where, settings, workspace, watcher).run(steps, source)
+            ledger = run_chain(where, steps, source, settings, workspace, watcher)
         finally:
             watcher.close()
     if as_json:

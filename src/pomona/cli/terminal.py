@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 _EVERY = 5.0
 """Seconds between progress lines where stderr is no terminal."""
+_TOLD = {
+    "list": "listing",
+    "choose": "trying what runs the network fastest",
+    "start": "waiting for Spark",
+    "reduce": "reducing",
+    "report": "writing the report",
+}
+"""Stages that are worth a line."""
 
 
 def say(text: str) -> None:
@@ -107,8 +115,8 @@ class Watcher:
     def stage(self, name: str) -> None:
         """A stage begins."""
         self.close()
-        if name in ("start", "reduce", "report"):
-            self.note({"start": "waiting for Spark"}.get(name, name))
+        if name in _TOLD:
+            self.note(_TOLD[name])
 
     def note(self, text: str) -> None:
         """Something was found or chosen."""
@@ -123,9 +131,7 @@ class Watcher:
         self._begun = self._begun or now
         if sys.stderr.isatty():
             self._advance(done, total, rejected)
-        elif now - self._told >= _EVERY or done == total:
-            if done == total and self._told == 0.0 and now - self._begun < 1:
-                return
+        elif done and now - max(self._told, self._begun) >= _EVERY:
             self._told = now
             rate = done / max(now - self._begun, 1e-9)
             left = f", {(total - done) / rate:,.0f} s left" if 0 < done < total else ""

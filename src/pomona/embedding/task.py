@@ -6,8 +6,6 @@ counts and the rejects.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from pomona.images.decoding import DecodeLimits, RejectedImage, decode
 from pomona.images.fitting import fit_square
 from pomona.images.layout import Layout
 from pomona.images.reading import read_images
+from pomona.memory import own_peak
 from pomona.schema import ETAG, FEATURES_TABLE, LABEL, PATH, REASON, REJECTS_TABLE
 from pomona.storage import Location, open_store
 from pomona.storage.datafile import DataFile, write_datafile
@@ -137,14 +136,13 @@ def embed_rows(rows: pa.RecordBatch, job: EmbedJob, network: Network) -> TaskRes
     blobs = _reads(rows, job, watch)
     batches = _decodes(rows, blobs, job, rejects, watch)
     file = _writes(rows, _embeds(batches, runtime, watch), job, watch)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return TaskResult(
         file=file,
         rejects=_reject_rows(rows, rejects, job),
         seconds=watch.seconds,
         started=started,
         ended=time.time(),
-        peak_bytes=peak if sys.platform == "darwin" else peak * 1024,
+        peak_bytes=own_peak(),
         bytes_read=watch.bytes_read,
     )
 

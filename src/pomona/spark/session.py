@@ -106,6 +106,12 @@ def task_cores(context: SparkContext) -> int:
     return int(context.getConf().get("spark.task.cpus", "1") or 1)
 
 
+def java_process(context: SparkContext) -> int:
+    """Process id of the Java that this context started; 0 where it runs elsewhere."""
+    process = getattr(context._gateway, "proc", None)
+    return int(process.pid) if process is not None else 0
+
+
 def usable_cores() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

@@ -1,0 +1,246 @@
+"""The step from INPUT to ``features`` and ``rejects``: list, choose, plan, embed, commit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pomona.errors import LedgerError, UsageError
+from pomona.steps.shared import timed
+from pomona.verdict import bottleneck
+
+if TYPE_CHECKING:
+    from pomona.embedding.choosing import Choice
+    from pomona.embedding.known import KnownImages
+    from pomona.embedding.network import Network
+    from pomona.embedding.runtime import Precision
+    from pomona.images.decoding import DecodeLimits
+    from pomona.images.listing import Source
+    from pomona.images.manifest import Manifest
+    from pomona.settings import Settings
+    from pomona.steps.shared import Run
+
+_TRIAL_IMAGES = 32
+"""Images that engine and precision are chosen on."""
+
+
+def embed(run: Run, text: str) -> None:
+    """Embed what is new or changed in INPUT, and commit it chunk by chunk.
+
+    Args:
+        run: this one; its ledger is filled in.
+        text: INPUT, as the user named it.
+
+    Raises:
+        PomonaError: what was committed before stays.
+    """
+    from pomona.embedding.catalogue import resolve
+    from pomona.embedding.known import KnownImages
+    from pomona.images.listing import open_source
+
+    settings, ledger = run.settings, run.ledger
+    source = open_source(text)
+    if source.location == run.output:
+        raise UsageError(
+            f"INPUT and OUTPUT are the same folder: {run.output}", "Choose another OUTPUT."
+        )
+    network = resolve(settings.model, size=settings.size, mean=settings.mean, scale=settings.scale)
+    if not run.features.exists():
+        run.start_spark()  # it starts while the listing goes on
+    manifest = _list(run, source)
+    run.features.create()
+    run.rejects.create()
+    precision, choice = _settled_precision(run, network), None
+    if precision is None:
+        network, choice = _choose(run, network, source, manifest, settings.precision)
+        precision = choice.precision
+    ledger.model = network.spec.identity(precision)
+    known = KnownImages(
+        run.features, run.rejects, ledger.model, retry_rejects=settings.retry_rejects
+    )
+    todo = manifest if known.empty else _unknown(run, manifest, known)
+    ledger.unchanged = manifest.rows - todo.rows
+    ledger.unchanged_rejected = known.unchanged_rejected
+    ledger.gone = known.gone
+    before, replaced, pruned = run.features.rows(), 0, 0
+    if todo.rows:
+        if choice is None:
+            network, choice = _choose(run, network, source, manifest, precision)
+        run.observer.note(f"{ledger.unchanged:,} unchanged, {todo.rows:,} to embed")
+        replaced = _embed_todo(run, source, todo, network, choice, known)
+    else:
+        run.observer.note("nothing to embed: every image is in the tables already")
+    if settings.prune and ledger.gone:
+        from pomona.steps.prune import prune
+
+        pruned = prune(run, manifest)
+    after = run.features.rows()
+    if after != before + ledger.embedded - replaced - pruned:
+        raise LedgerError(
+            f"The table {run.features.location} has {after:,} rows; {before:,} before "
+            f"+ {ledger.embedded:,} embedded - {replaced:,} replaced - {pruned:,} pruned "
+            f"were expected.",
+            "Something else wrote to it; run the same command again.",
+        )
+    ledger.check()
+
+
+def _list(run: Run, source: Source) -> Manifest:
+    """List INPUT, and settle the layout of its paths."""
+    from pomona.images.listing import SkippedFiles, list_images
+    from pomona.images.manifest import Manifest
+
+    run.observer.stage("list")
+    ledger, skipped = run.ledger, SkippedFiles()
+    with timed(ledger, "list"):
+        manifest = Manifest.write(
+            list_images(source, skipped), run.workspace.scratch / "manifest.arrow"
+        )
+    ledger.listed = manifest.rows
+    ledger.skipped = dict(skipped.counts)
+    for why, count in skipped.counts.items():
+        run.observer.note(f"left out {count:,}: {why} (such as {skipped.examples[why]})")
+    if not manifest.rows:
+        raise UsageError(
+            f"INPUT has no images: {source.location}",
+            "Images are found by extension (.jpg, .png, .webp, ...) or content, in folders "
+            "and in tars; hidden files do not count.",
+        )
+    ledger.layout = run.settings.layout or manifest.detect_layout().template
+    run.observer.note(f"{manifest.rows:,} images listed; layout {ledger.layout}")
+    return manifest
+
+
+def _unknown(run: Run, manifest: Manifest, known: KnownImages) -> Manifest:
+    """The listed images that the tables do not hold as they are now."""
+    from pomona.images.manifest import Manifest
+
+    with timed(run.ledger, "list"):
+        return Manifest.write(known.unknown(manifest), run.workspace.scratch / "todo.arrow")
+
+
+def _settled_precision(run: Run, network: Network) -> Precision | None:
+    """The precision that was asked for, or that the table has rows of; None to choose one."""
+    if run.settings.precision != "auto":
+        return run.settings.precision
+    settled: tuple[Precision, ...] = ("bf16", "fp32")
+    models = run.features.distinct("model")
+    return next((p for p in settled if network.spec.identity(p) in models), None)
+
+
+def _embed_todo(
+    run: Run,
+    source: Source,
+    todo: Manifest,
+    network: Network,
+    choice: Choice,
+    known: KnownImages,
+) -> int:
+    """Embed, commit, and note it in the ledger; the number of rows that were replaced."""
+    from pomona.embedding.job import embed_images
+    from pomona.embedding.task import EmbedJob
+    from pomona.images.planning import PlanLimits
+    from pomona.spark.session import slots_of, task_cores
+
+    context = run.context()
+    settings, ledger = run.settings, run.ledger
+    slots = slots_of(context)
+    limits = PlanLimits.for_slots(
+        slots, todo.rows, task_images=settings.task_images, task_bytes=settings.task_bytes
+    )
+    if settings.chunk_tasks:
+        limits = replace(limits, chunk_tasks=settings.chunk_tasks)
+    job = EmbedJob(
+        run=ledger.run,
+        root=source.root,
+        features=run.features.location,
+        layout=ledger.layout,
+        limits=_decode_limits(settings),
+        spec=network.spec,
+        model=ledger.model,
+        engine=choice.engine,
+        precision=choice.precision,
+        threads=task_cores(context),
+    )
+    for why in choice.why:
+        run.observer.note(why)
+    ledger.choices += choice.why
+    ledger.network = {
+        "name": network.spec.name,
+        "sha256": network.spec.sha256,
+        "size": network.spec.size,
+        "dimension": choice.dimension,
+        "engine": choice.engine,
+        "precision": choice.precision,
+    }
+    run.observer.stage("embed")
+    tally = embed_images(
+        context,
+        todo,
+        job,
+        network,
+        known,
+        (run.features, run.rejects),
+        limits,
+        lambda done, rejected: run.observer.progress(done, todo.rows, rejected),
+    )
+    ledger.embedded = tally.embedded
+    ledger.rejected = tally.rejected
+    ledger.reasons = dict(tally.reasons)
+    ledger.seconds |= tally.seconds
+    ledger.seconds["embed_wall"] = tally.wall
+    ledger.peak_bytes["worker"] = tally.peak_worker_bytes
+    ledger.verdict = bottleneck(tally.seconds, tally.busy, tally.wall, slots)
+    return tally.replaced
+
+
+def _choose(
+    run: Run, network: Network, source: Source, manifest: Manifest, precision: str
+) -> tuple[Network, Choice]:
+    """Decide what runs the network; quantise it where that was asked for."""
+    from pomona.embedding.choosing import choose
+    from pomona.embedding.quantising import CALIBRATION_IMAGES
+    from pomona.images.sampling import sample_pixels
+    from pomona.storage import open_store
+
+    run.observer.stage("choose")
+    with timed(run.ledger, "choose"):
+        pixels = sample_pixels(
+            open_store(source.root),
+            manifest,
+            count=CALIBRATION_IMAGES if precision == "int8" else _TRIAL_IMAGES,
+            size=network.spec.size,
+            limits=_decode_limits(run.settings),
+        )
+        original = network if precision == "int8" else None
+        if precision == "int8":
+            network = _quantised(run, network, pixels)
+        choice = choose(
+            network,
+            pixels,
+            engine=run.settings.engine,
+            precision=precision,
+            original=original,
+        )
+    spec = replace(network.spec, dimension=choice.dimension)
+    return replace(network, spec=spec), choice
+
+
+def _quantised(run: Run, network: Network, pixels: Any) -> Network:
+    """The int8 network of this OUTPUT: made once, so that every run has the same features."""
+    from pomona.embedding.quantising import quantise
+    from pomona.storage import NotFound
+
+    key = f"models/network/{network.spec.identity('int8')}.onnx"
+    try:
+        return replace(network, onnx=run.store.read(key))
+    except NotFound:
+        quantised = quantise(network, pixels)
+        run.store.write(key, quantised.onnx)
+        return quantised
+
+
+def _decode_limits(settings: Settings) -> DecodeLimits:
+    from pomona.images.decoding import DecodeLimits
+
+    return DecodeLimits(settings.max_bytes, settings.max_pixels)
