@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -106,6 +107,22 @@ def task_cores(context: SparkContext) -> int:
     return int(context.getConf().get("spark.task.cpus", "1") or 1)
 
 
+def warm_up(context: SparkContext, module: str) -> None:
+    """Start every slot's Python worker and let it import a module, while the driver goes on."""
+    slots = slots_of(context)
+    context.parallelize(range(slots), slots).foreachPartition(_Import(module))
+
+
+class _Import:
+    """Runs on a worker; slow enough that no worker takes two of them."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __call__(self, _: object) -> None:
+        importlib.import_module(self._module)
+
+
 def java_process(context: SparkContext) -> int:
     """Process id of the Java that this context started; 0 where it runs elsewhere."""
     process = getattr(context._gateway, "proc", None)
@@ -138,6 +155,7 @@ def _settings(master: str, scratch: Path, verbose: bool) -> dict[str, str]:
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}",
         "spark.python.worker.reuse": "true",
         "spark.python.worker.faulthandler.enabled": "true",
+        "spark.python.daemon.module": "pomona.spark.daemon",
         "spark.pyspark.python": sys.executable,
         # Libraries that would each start a thread for every core of the machine.
         "spark.executorEnv.OMP_NUM_THREADS": "1",

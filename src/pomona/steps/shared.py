@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pomona.storage import Location, Store
     from pomona.workspace import Workspace
 
+_WORK = "pomona.embedding.task"
+"""What a worker will need; reducing needs no more of it than arrays and tables."""
+
 
 @dataclass
 class Run:
@@ -58,9 +61,9 @@ class Run:
         return open_store(self.output)
 
     def start_spark(self) -> Future[SparkContext]:
-        """Begin to start Spark in the background, unless that was done."""
+        """Begin to start Spark and its workers in the background, unless that was done."""
         from pomona.spark.java import find_java
-        from pomona.spark.session import start_spark
+        from pomona.spark.session import start_spark, warm_up
 
         if self._spark is None:
             self.java = find_java()
@@ -72,6 +75,7 @@ class Run:
                 extra=self.settings.spark_conf,
                 java=self.java,
             )
+            self._starter.submit(lambda spark: warm_up(spark.result(), _WORK), self._spark)
         return self._spark
 
     def context(self) -> SparkContext:
