@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from pomona.columns import lists_of
 from pomona.embedding.runtime import Engine, Precision, Runtime, batch_for, open_runtime
 from pomona.images.decoding import DecodeLimits, RejectedImage, decode
 from pomona.images.fitting import fit_square
@@ -234,8 +235,6 @@ def _writes(
         layout = Layout(job.layout)
         places = [layout.place(path) for path in chosen.column(PATH).to_pylist()]
         beside = chosen.column(LABEL).to_pylist()
-        count, dimension = matrix.shape
-        offsets = np.arange(0, count * dimension + 1, dimension, dtype=np.int32)
         table = pa.Table.from_arrays(
             [
                 chosen.column(PATH),
@@ -245,8 +244,8 @@ def _writes(
                 pa.array([p.group for p in places], pa.string()),
                 pa.array(widths, pa.int32()),
                 pa.array(heights, pa.int32()),
-                pa.repeat(pa.scalar(job.model), count),
-                pa.ListArray.from_arrays(offsets, matrix.reshape(-1)),
+                pa.repeat(pa.scalar(job.model), len(matrix)),
+                lists_of(matrix),
             ],
             schema=FEATURES_TABLE,
         )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pomona.columns import lists_of, matrix_of
 from pomona.errors import TableError
 from pomona.reduction.moments import Moments
 from pomona.reduction.principal import PrincipalComponents, fit_principal
@@ -23,6 +23,7 @@ from pomona.storage.table import read_datafile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
     from pyspark import Broadcast, SparkContext
 
@@ -43,7 +44,7 @@ class _Gather:
 
     def __call__(self, files: list[str]) -> Moments:
         found = (Moments.of(rows) for rows in _matrices(self.features, files, self.model))
-        return reduce(_merge, found, Moments.none(0))
+        return reduce(Moments.merge, found, Moments.none(0))
 
 
 class _Project:
@@ -108,7 +109,11 @@ def fit_pca(
         )
     tasks = _spread(files, slots_of(context))
     moments = tree_reduce(
-        context, tasks, _Gather(features.location, model), _merge, describe="gathering moments"
+        context,
+        tasks,
+        _Gather(features.location, model),
+        Moments.merge,
+        describe="gathering moments",
     )
     return fit_principal(moments, k=components, variance=variance)
 
@@ -140,55 +145,13 @@ def project(
     return sum(file.rows for file in files)
 
 
-def matrix_of(column: pa.ChunkedArray | pa.ListArray) -> NDArray[np.float32]:
-    """A column of lists of one length as a matrix.
-
-    Args:
-        column: lists of floats, none of them null.
-
-    Returns:
-        float32 [n, d], without a copy where the column is one chunk.
-
-    Raises:
-        TableError: lists of several lengths.
-    """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    count = len(column)
-    if not count:
-        return np.empty((0, 0), np.float32)
-    values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    lengths = np.diff(column.offsets.to_numpy())
-    if (lengths != lengths[0]).any():
-        raise TableError(
-            "The features of one model have several lengths.",
-            "The table was changed by hand; choose another OUTPUT and run again.",
-        )
-    matrix: NDArray[np.float32] = values.reshape(count, -1)
-    return matrix
-
-
-def lists_of(matrix: NDArray[np.float32]) -> pa.ListArray:
-    """A matrix [n, d] as a column of lists."""
-    count, width = matrix.shape
-    offsets = np.arange(0, count * width + 1, width, dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(matrix).reshape(-1))
-
-
-def _matrices(features: Location, files: list[str], model: str) -> Iterator[NDArray[np.float32]]:
+def _matrices(features: Location, files: list[str], model: str) -> Iterator[NDArray[np.floating]]:
     store = open_store(features)
     for file in files:
         rows = read_datafile(store, file, [MODEL, FEATURES])
         rows = rows.filter(pc.equal(rows[MODEL], model))
         for at in range(0, rows.num_rows, _SLICE):
             yield matrix_of(rows[FEATURES].slice(at, _SLICE))
-
-
-def _merge(left: Moments, right: Moments) -> Moments:
-    """Merge, where a task that saw no row of the model has moments of no length."""
-    if not left.count or not right.count:
-        return left if left.count else right
-    return left.merge(right)
 
 
 def _spread(files: list[DataFile], tasks: int) -> list[list[str]]:

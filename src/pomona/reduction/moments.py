@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pomona.errors import TableError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -53,16 +55,32 @@ class Moments:
         exact -= rest
         return cls(len(rows), mean + rest, exact.T @ exact)
 
+    def to_bytes(self) -> bytes:
+        """Everything as little-endian float64, for :meth:`from_bytes`."""
+        packed = np.concatenate([[self.count], self.mean, self.scatter.reshape(-1)])
+        return packed.astype("<f8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Moments:
+        """What :meth:`to_bytes` packed: 1 + d + d * d numbers."""
+        packed = np.frombuffer(data, "<f8")
+        width = round((np.sqrt(4 * len(packed) - 3) - 1) / 2)
+        return cls(int(packed[0]), packed[1 : 1 + width], packed[1 + width :].reshape(width, width))
+
     def merge(self, other: Moments) -> Moments:
-        """The moments of both sets of rows together.
+        """The moments of both sets of rows together; the moments of no rows go with any length.
 
         Raises:
-            ValueError: the rows are not of one length.
+            TableError: the rows are not of one length.
         """
-        if len(self.mean) != len(other.mean):
-            raise ValueError(f"rows of length {len(self.mean)} and of {len(other.mean)}")
         if not self.count or not other.count:
             return self if self.count else other
+        if len(self.mean) != len(other.mean):
+            raise TableError(
+                f"The features have several lengths, such as {len(self.mean)} and "
+                f"{len(other.mean)}.",
+                "Give rows of one network.",
+            )
         count = self.count + other.count
         delta = other.mean - self.mean
         weight = self.count * other.count / count

@@ -54,14 +54,36 @@ class _Task(Generic[Payload, Result]):
             except PomonaError as error:
                 yield _Refusal(type(error).__name__, error.what, error.fix)
             except Exception as error:
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                story = {
-                    "type": type(error).__name__,
-                    "text": " ".join(str(error).split())[:300],
-                    "where": f"{last.filename.rsplit('/', 1)[-1]}:{last.lineno}",
-                    "doing": self._describe,
-                }
-                raise RuntimeError(f"{_MARK} {json.dumps(story)} {_MARK}") from error
+                raise _marked(error, self._describe) from error
+
+
+class Told(Generic[Payload, Result]):
+    """A function for Spark SQL whose errors :func:`translate` understands on the driver."""
+
+    def __init__(self, work: Callable[[Payload], Result], describe: str) -> None:
+        self._work = work
+        self._describe = describe
+
+    def __call__(self, payload: Payload) -> Result:
+        """Do the work."""
+        try:
+            return self._work(payload)
+        except Exception as error:
+            raise _marked(error, self._describe) from error
+
+
+def _marked(error: Exception, describe: str) -> RuntimeError:
+    """An error whose text survives the way through Java."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    story = {
+        "type": type(error).__name__,
+        "text": " ".join(str(error).split())[:300],
+        "where": f"{last.filename.rsplit('/', 1)[-1]}:{last.lineno}",
+        "doing": describe,
+    }
+    if isinstance(error, PomonaError):
+        story |= {"what": error.what, "fix": error.fix}
+    return RuntimeError(f"{_MARK} {json.dumps(story)} {_MARK}")
 
 
 def run_chunks(
@@ -159,10 +181,16 @@ def _results(
 
 def _accepted(result: Any) -> Any:
     if isinstance(result, _Refusal):
-        from pomona import errors
-
-        raise getattr(errors, result.kind, PomonaError)(result.what, result.fix)
+        raise _error(result.kind, result.what, result.fix)
     return result
+
+
+def _error(kind: str, what: str, fix: str) -> PomonaError:
+    """An error of the class that it had on the worker."""
+    from pomona import errors
+
+    found: PomonaError = getattr(errors, kind, PomonaError)(what, fix)
+    return found
 
 
 class _Counted(Generic[Payload, Result]):
@@ -202,8 +230,8 @@ _KNOWN = (
 )
 
 
-def translate(error: BaseException, describe: str) -> SparkError:
-    """A Java or worker failure as one error of a few lines.
+def translate(error: BaseException, describe: str) -> PomonaError:
+    """A Java or worker failure as one error of a few lines; a worker's own PomonaError as it was.
 
     Args:
         error: as py4j or PySpark raised it, with the Java stack in its text.
@@ -213,6 +241,8 @@ def translate(error: BaseException, describe: str) -> SparkError:
     told = re.search(rf"{_MARK} (\{{.*?\}}) {_MARK}", text, re.DOTALL)
     if told is not None:
         story = json.loads(told.group(1))
+        if "what" in story:
+            return _error(story["type"], story["what"], story["fix"])
         return SparkError(
             f"A worker failed while {story['doing']}: {story['type']}: {story['text']} "
             f"({story['where']}).",
