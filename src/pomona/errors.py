@@ -31,7 +31,7 @@ class InputError(PomonaError):
     """INPUT cannot be listed or read."""
 
 
-class LayoutError(PomonaError):
+class LayoutError(UsageError):
     """A layout template is malformed or fits no path of INPUT."""
 
 

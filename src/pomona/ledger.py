@@ -154,10 +154,17 @@ def read_ledger(output: Store, name: str) -> dict[str, Any]:
     return found
 
 
-def newest_ledger(output: Store, *, step: str | None = None) -> dict[str, Any] | None:
-    """The newest ledger of a finished run, of those that had ``step`` where given.
+def newest_ledger(
+    output: Store, *, step: str | None = None, model: str | None = None
+) -> dict[str, Any] | None:
+    """The newest ledger of a finished run, or with ``model`` of any run on that model.
 
     Ledgers that cannot be read are passed over; run identities sort by time.
+
+    Args:
+        output: where ``runs/`` is.
+        step: only ledgers of runs that had it.
+        model: only ledgers of runs on it, also of those that did not come to their end.
     """
     for name in reversed(output.names(FOLDER)):
         if not name.endswith(".json"):
@@ -167,7 +174,8 @@ def newest_ledger(output: Store, *, step: str | None = None) -> dict[str, Any] |
         except TableError:
             continue
         steps = found.get("steps")
-        if found.get("status") == "done" and isinstance(steps, list) and step in (None, *steps):
+        fits = found.get("status") == "done" if model is None else found.get("model") == model
+        if fits and isinstance(steps, list) and step in (None, *steps):
             return found
     return None
 

@@ -12,12 +12,12 @@ from pomona.errors import PomonaError, UsageError
 from pomona.ledger import Ledger, versions
 from pomona.memory import own_peak
 from pomona.steps.shared import Run
+from pomona.storage import Location
 from pomona.storage.lock import writing
 
 if TYPE_CHECKING:
     from pomona.settings import Settings
     from pomona.steps.observer import Observer
-    from pomona.storage import Location
     from pomona.workspace import Workspace
 
 Step = Literal["embed", "reduce", "report"]
@@ -50,6 +50,13 @@ def run_chain(
         PomonaError: the ledger then says ``failed``; what was committed stays.
         KeyboardInterrupt: likewise, with ``interrupted``.
     """
+    if "embed" in steps:
+        if source is None:
+            raise UsageError("INPUT is missing.", "pomona embed INPUT OUTPUT")
+        if Location.parse(source) == output:
+            raise UsageError(
+                f"INPUT and OUTPUT are the same folder: {output}", "Choose another OUTPUT."
+            )
     begin = time.perf_counter()
     ledger = Ledger(
         run=workspace.run,
@@ -81,9 +88,7 @@ def _do(run: Run, steps: tuple[Step, ...], source: str | None, begin: float) -> 
     from pomona.steps.reduce import reduce
     from pomona.steps.report import report
 
-    if "embed" in steps:
-        if source is None:
-            raise UsageError("INPUT is missing.", "pomona embed INPUT OUTPUT")
+    if source is not None and "embed" in steps:
         embed(run, source)
     if "reduce" in steps:
         reduce(run, required=steps != WHOLE)

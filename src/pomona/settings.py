@@ -6,6 +6,7 @@ Order of precedence: command-line flag, then environment (``POMONA_PRECISION=fp3
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,6 +20,8 @@ from pydantic_settings import (
 from pomona.errors import UsageError
 
 SETTINGS_FILE = "pomona.toml"
+
+_MASTER = re.compile(r"(local(\[(\*|\d+)(,\s*\d+)?\])?|yarn|(spark|k8s)://.+)\Z")
 
 Triple = tuple[float, float, float]
 
@@ -84,6 +87,13 @@ class Settings(BaseSettings):
         text = str(value).strip()
         parse_allowance(text)
         return text
+
+    @field_validator("master")
+    @classmethod
+    def _master(cls, value: str) -> str:
+        if not _MASTER.match(value):
+            raise ValueError("give local[*], local[4], spark://host:7077, yarn or k8s://...")
+        return value
 
     @model_validator(mode="after")
     def _layout_parses(self) -> Settings:

@@ -79,23 +79,26 @@ def choose(
     exact: Precision = "int8" if precision == "int8" else "fp32"
     tried = _try_engines(network, pixels, wanted, exact, why)
     best = max(tried, key=lambda name: tried[name].rate)
-    if len(tried) > 1:
-        rates = ", ".join(f"{name} {t.rate:,.0f} images/s" for name, t in tried.items())
-        why.append(f"engine {best}: the faster one here in {exact} on one core ({rates})")
     dimension = tried[best].features.shape[1]
-    if precision == "auto":
-        if "openvino" not in tried or not has_bf16():
-            why.append("precision fp32: there is no bf16 here")
-            return Choice(best, exact, dimension, tuple(why))
-        return Choice(*_weigh_bf16(network, pixels, best, tried, why), dimension, tuple(why))
-    if precision == "bf16" and not has_bf16():
-        why.append("precision bf16: asked for, though this processor only emulates it")
+    rates = " and ".join(f"{t.rate:,.0f} by {name} in {exact}" for name, t in tried.items())
+    if precision == "auto" and "openvino" in tried and has_bf16():
+        trial, told, good = _weigh_bf16(network, pixels, tried[best])
+        if good:
+            why.append(
+                f"openvino in bf16: {trial.rate:,.0f} images/s on one core here, {rates}; {told}"
+            )
+            return Choice("openvino", "bf16", dimension, tuple(why))
+        why.append(f"not bf16, which is too far from fp32 or not faster here: {told}")
+    if precision == "bf16":
+        if not has_bf16():
+            why.append("bf16 was asked for, though this processor only emulates it")
+        return Choice("openvino", "bf16", dimension, tuple(why))
+    why.append(f"{best} in {exact}: {rates} images/s on one core here")
     if original is not None:
         exact_runtime = open_runtime(original, engine=best, precision="fp32", threads=1)
         distances = cosine_distances(tried[best].features, _trial(exact_runtime, pixels).features)
-        why.append(f"precision int8: asked for; {_told(distances)}")
-    chosen: Precision = "bf16" if precision == "bf16" else exact
-    return Choice(best, chosen, dimension, tuple(why))
+        why.append(f"int8 was asked for: {_told(distances)}")
+    return Choice(best, exact, dimension, tuple(why))
 
 
 def has_bf16() -> bool:
@@ -155,22 +158,13 @@ def _try_engines(
 
 
 def _weigh_bf16(
-    network: Network,
-    pixels: NDArray[np.uint8],
-    best: Engine,
-    tried: dict[Engine, _Trial],
-    why: list[str],
-) -> tuple[Engine, Precision]:
+    network: Network, pixels: NDArray[np.uint8], exact: _Trial
+) -> tuple[_Trial, str, bool]:
+    """Try bf16; how it went, how far it is from fp32, and whether it is close and faster."""
     trial = _trial(open_runtime(network, engine="openvino", precision="bf16", threads=1), pixels)
-    distances = cosine_distances(trial.features, tried[best].features)
-    gain = trial.rate / tried[best].rate
-    told = f"{_told(distances)}, {gain:.1f}x its speed"
+    distances = cosine_distances(trial.features, exact.features)
     close = distances.mean() <= MEAN_DISTANCE and distances.max() <= WORST_DISTANCE
-    if close and gain > 1:
-        why.append(f"precision bf16: {told}")
-        return "openvino", "bf16"
-    why.append(f"precision fp32: bf16 is too far or not faster ({told})")
-    return best, "fp32"
+    return trial, _told(distances), bool(close and trial.rate > exact.rate)
 
 
 def _told(distances: NDArray[np.float64]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -138,9 +139,10 @@ def embed_images(
         on_wait=lambda: on_progress(done.value, rejected.value),
     )
     try:
-        for chunk in results:
-            committer.commit(chunk, stale.popleft())
-            on_progress(max(done.value, tally.embedded + tally.rejected), tally.rejected)
+        with closing(results):
+            for chunk in results:
+                committer.commit(chunk, stale.popleft())
+                on_progress(max(done.value, tally.embedded + tally.rejected), tally.rejected)
     finally:
         shipped.unpersist()
     return tally

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -136,8 +137,8 @@ def project(
     work = _Project(features.location, components.location, model, run, shipped)
     files: list[DataFile] = []
     try:
-        for results in run_chunks(context, [tasks], work, describe="projecting features"):
-            files += [file for file in results if file is not None]
+        with closing(run_chunks(context, [tasks], work, describe="projecting features")) as chunks:
+            files += [file for results in chunks for file in results if file is not None]
     finally:
         shipped.unpersist()
     components.create()

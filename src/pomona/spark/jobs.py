@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pomona.errors import PomonaError, SparkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from pyspark import SparkContext
 
@@ -94,8 +94,10 @@ def run_chunks(
     describe: str,
     on_task: Callable[[Any], Any] | None = None,
     on_wait: Callable[[], None] | None = None,
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result]]:
     """Run the tasks of each chunk in parallel; yield their results chunk by chunk, in order.
+
+    Close it when it is not followed to its end: that cancels what Spark still works on.
 
     Args:
         context: Spark.

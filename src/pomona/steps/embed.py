@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from pomona.errors import LedgerError, UsageError
+from pomona.embedding.runtime import Engine
+from pomona.errors import InputError, LedgerError
+from pomona.ledger import newest_ledger
 from pomona.steps.shared import timed
 from pomona.verdict import bottleneck
 
@@ -40,21 +42,19 @@ def embed(run: Run, text: str) -> None:
 
     settings, ledger = run.settings, run.ledger
     source = open_source(text)
-    if source.location == run.output:
-        raise UsageError(
-            f"INPUT and OUTPUT are the same folder: {run.output}", "Choose another OUTPUT."
-        )
     network = resolve(settings.model, size=settings.size, mean=settings.mean, scale=settings.scale)
     if not run.features.exists():
         run.start_spark()  # it starts while the listing goes on
     manifest = _list(run, source)
-    run.features.create()
-    run.rejects.create()
     precision, choice = _settled_precision(run, network), None
     if precision is None:
         network, choice = _choose(run, network, source, manifest, settings.precision)
         precision = choice.precision
     ledger.model = network.spec.identity(precision)
+    if not run.features.exists():
+        run.context()  # a Spark that does not start leaves no empty tables behind
+    run.features.create()
+    run.rejects.create()
     known = KnownImages(
         run.features, run.rejects, ledger.model, retry_rejects=settings.retry_rejects
     )
@@ -101,7 +101,7 @@ def _list(run: Run, source: Source) -> Manifest:
     for why, count in skipped.counts.items():
         run.observer.note(f"left out {count:,}: {why} (such as {skipped.examples[why]})")
     if not manifest.rows:
-        raise UsageError(
+        raise InputError(
             f"INPUT has no images: {source.location}",
             "Images are found by extension (.jpg, .png, .webp, ...) or content, in folders "
             "and in tars; hidden files do not count.",
@@ -123,6 +123,8 @@ def _settled_precision(run: Run, network: Network) -> Precision | None:
     """The precision that was asked for, or that the table has rows of; None to choose one."""
     if run.settings.precision != "auto":
         return run.settings.precision
+    if not run.features.exists():
+        return None
     settled: tuple[Precision, ...] = ("bf16", "fp32")
     models = run.features.distinct("model")
     return next((p for p in settled if network.spec.identity(p) in models), None)
@@ -142,6 +144,7 @@ def _embed_todo(
     from pomona.images.planning import PlanLimits
     from pomona.spark.session import slots_of, task_cores
 
+    _note_choice(run, network, choice)
     context = run.context()
     settings, ledger = run.settings, run.ledger
     slots = slots_of(context)
@@ -162,17 +165,6 @@ def _embed_todo(
         precision=choice.precision,
         threads=task_cores(context),
     )
-    for why in choice.why:
-        run.observer.note(why)
-    ledger.choices += choice.why
-    ledger.network = {
-        "name": network.spec.name,
-        "sha256": network.spec.sha256,
-        "size": network.spec.size,
-        "dimension": choice.dimension,
-        "engine": choice.engine,
-        "precision": choice.precision,
-    }
     run.observer.stage("embed")
     tally = embed_images(
         context,
@@ -192,6 +184,33 @@ def _embed_todo(
     ledger.peak_bytes["worker"] = tally.peak_worker_bytes
     ledger.verdict = bottleneck(tally.seconds, tally.busy, tally.wall, slots)
     return tally.replaced
+
+
+def _note_choice(run: Run, network: Network, choice: Choice) -> None:
+    """Tell what was chosen, and save it: a run that goes on after this one keeps to it."""
+    for why in choice.why:
+        run.observer.note(why)
+    run.ledger.choices += choice.why
+    run.ledger.network = {
+        "name": network.spec.name,
+        "sha256": network.spec.sha256,
+        "size": network.spec.size,
+        "dimension": choice.dimension,
+        "engine": choice.engine,
+        "precision": choice.precision,
+    }
+    run.ledger.save(run.store)
+
+
+def _settled_engine(run: Run, network: Network, precision: str) -> str:
+    """The engine that was asked for, or that rows of this OUTPUT came from; else ``auto``."""
+    asked = run.settings.engine
+    if asked != "auto" or precision == "auto":
+        return asked
+    found = newest_ledger(run.store, step="embed", model=network.spec.identity(precision))
+    network_facts = found.get("network") if found else None
+    engine = network_facts.get("engine") if isinstance(network_facts, dict) else None
+    return str(engine) if engine in get_args(Engine) else "auto"
 
 
 def _choose(
@@ -218,7 +237,7 @@ def _choose(
         choice = choose(
             network,
             pixels,
-            engine=run.settings.engine,
+            engine=_settled_engine(run, network, precision),
             precision=precision,
             original=original,
         )
