@@ -127,7 +127,7 @@ def embed_images(
     def payloads() -> Iterator[list[bytes]]:
         for chunk in group_chunks(cut_tasks(todo, limits), limits):
             stale.append(known.stale(chunk))
-            yield [_serialised(rows) for rows in chunk]
+            yield [serialised(rows) for rows in chunk]
 
     shipped = context.broadcast(network)
     results = run_chunks(
@@ -224,7 +224,8 @@ class _Committer:
         tally.first_start = first if tally.first_start is None else min(first, tally.first_start)
 
 
-def _serialised(rows: pa.RecordBatch) -> bytes:
+def serialised(rows: pa.RecordBatch) -> bytes:
+    """The payload of a task: its manifest rows as an Arrow stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_batch(rows)

@@ -8,32 +8,44 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from pomona.images.headers import declared_size, ends_early
 from pomona.images.sniffing import HEAD_BYTES, camera_raw, sniff
 from pomona.schema import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _OVERSAMPLING = 2
 """JPEGs are decoded to at least this multiple of the wanted size and then resampled, so that the
 scaled decoding cannot be seen in the result."""
+_BLOCK_OVERSAMPLING = 4
+"""The same for averaging over blocks, whose last row and column may be cut short."""
+
+_BAND_PIXELS = 1 << 20
+"""Pixels of the strips in which a large image is converted, so that it is in memory once only."""
 
 # Image.open finds these without importing every plugin that Pillow has.
 _PLUGINS = (TiffImagePlugin, WebPImagePlugin)
 
-_EXIF = b"Exif\0\0"
-_EXIF_REACH = 1 << 16
-"""Exif stands in one of the first segments, and a segment has at most 64 KiB."""
+_START_OF_SCAN = b"\xff\xda"
+_MAX_SCANS = 500
+"""A progressive JPEG has about ten; every further one costs a pass over the whole image."""
+
+_TURNED_MARKS = (b"Exif\0\0", b"tiff:Orientation")
+"""A JPEG without either of these, of Exif and of XMP, stands upright."""
 
 _ORIENTATION_TAG = 0x0112
+_TILE_TAGS = (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)
 
 
 class RejectedImage(Exception):  # noqa: N818 - an outcome of decoding, which becomes a row
@@ -68,7 +80,7 @@ class DecodedImage:
     """Pixels, upright.
 
     Attributes:
-        pixels: uint8 [h, w, 3], RGB; for a JPEG larger than needed a scaled-down version.
+        pixels: uint8 [h, w, 3], RGB; of an image larger than needed a scaled-down version.
         width: of the original, upright, in pixels.
         height: of the original, upright, in pixels.
     """
@@ -83,8 +95,8 @@ def decode(data: bytes, *, wanted: int, limits: DecodeLimits, path: str = "") ->
 
     Args:
         data: the whole file.
-        wanted: the side in pixels that the image will be fitted into; a JPEG whose longer side is
-            much larger is scaled while decoding.
+        wanted: the side in pixels that the image will be fitted into; an image whose longer side
+            is much larger is scaled down, to no less than twice this.
         limits: what to refuse.
         path: only its extension is looked at, to name camera raw files.
 
@@ -128,6 +140,8 @@ def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
 
 
 def _decode_jpeg(data: bytes, wanted: int, limits: DecodeLimits) -> DecodedImage:
+    if (scans := data.count(_START_OF_SCAN)) > _MAX_SCANS:
+        raise RejectedImage(Reason.CORRUPT, f"{scans:,} scans; at most {_MAX_SCANS} are decoded")
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -146,22 +160,27 @@ def _decode_jpeg(data: bytes, wanted: int, limits: DecodeLimits) -> DecodedImage
         )
     except ValueError:
         return _decode_with_pillow(data, wanted, limits, "JPEG")
-    if data.find(_EXIF, 0, _EXIF_REACH) >= 0:
-        orientation = _exif_orientation(data)
+    if any(mark in data for mark in _TURNED_MARKS):
+        orientation = _jpeg_orientation(data, limits)
         pixels = _upright(pixels, orientation)
         if orientation >= 5:
             height, width = width, height
     return DecodedImage(pixels, width, height)
 
 
-def _exif_orientation(data: bytes) -> int:
-    """The orientation tag (1 to 8), 1 where the Exif block is absent or broken."""
+def _jpeg_orientation(data: bytes, limits: DecodeLimits) -> int:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
-                value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, Image.DecompressionBombError):
+        with _pillow(limits), Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
+            return _orientation(image)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError):
+        return 1
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation tag of Exif, else of XMP (1 to 8); 1 where it is absent or broken."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001 - whatever a broken Exif block raises, the pixels are sound
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -179,29 +198,74 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 def _decode_with_pillow(data: bytes, wanted: int, limits: DecodeLimits, name: str) -> DecodedImage:
     formats = ("JPEG", "MPO") if name == "JPEG" else (name,)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _pillow(limits):
         try:
             with Image.open(io.BytesIO(data), formats=formats) as image:
-                _check_pixels(*image.size, limits)
                 width, height = image.size
+                _check_pixels(width, height, limits)
+                if isinstance(image, TiffImagePlugin.TiffImageFile):
+                    _check_tiles(image, limits)
                 if name == "JPEG":
                     image.draft(None, (_OVERSAMPLING * wanted, _OVERSAMPLING * wanted))
                 image.load()
                 if name == "TIFF":
                     width, height = image.size  # Pillow turns TIFF while loading
-                if image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8):
-                    width, height = height, width
-                pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+                    orientation = 1
+                else:
+                    orientation = _orientation(image)
+                pixels = _upright(_pixels(image, wanted), orientation)
         except RejectedImage:
             raise
-        except Image.DecompressionBombError as error:
-            raise RejectedImage(Reason.TOO_MANY_PIXELS, _sentence(error)) from error
-        except MemoryError as error:
-            raise RejectedImage(Reason.TOO_MANY_PIXELS, "not enough memory") from error
+        except (Image.DecompressionBombError, MemoryError) as error:
+            raise _too_large(error, data, name, limits) from error
         except Exception as error:
             raise _explain(error, data, name) from error
+    if orientation >= 5:
+        height, width = width, height
     return DecodedImage(pixels, width, height)
+
+
+@contextmanager
+def _pillow(limits: DecodeLimits) -> Iterator[None]:
+    """Pillow without its warnings, and with our limit on pixels wherever it has one of its own.
+
+    Some formats take memory for the whole canvas when they are opened (WebP), or know their size
+    only while decoding.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    # Pillow warns above this and raises above its double.
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels / 2  # type: ignore[assignment]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _check_tiles(image: TiffImagePlugin.TiffImageFile, limits: DecodeLimits) -> None:
+    """A tile of a TIFF may be larger than the image, and is decoded whole."""
+    width, height = (image.tag_v2.get(tag, 1) for tag in _TILE_TAGS)
+    if isinstance(width, int) and isinstance(height, int) and width * height > limits.max_pixels:
+        raise RejectedImage(
+            Reason.TOO_MANY_PIXELS,
+            f"tiles of {width:,} x {height:,} pixels; at most {limits.max_pixels:,} are decoded",
+        )
+
+
+def _pixels(image: Image.Image, wanted: int) -> NDArray[np.uint8]:
+    """RGB, uint8 [h, w, 3]; averaged over whole blocks where the image is larger than needed."""
+    factor = max(image.size) // (_BLOCK_OVERSAMPLING * wanted)
+    if factor < 2:
+        return np.asarray(_to_rgb(image))
+    width, height = image.size
+    pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    step = factor * max(1, _BAND_PIXELS // (width * factor))
+    for top in range(0, height, step):
+        band = image.crop((0, top, width, min(top + step, height)))
+        small = np.asarray(_to_rgb(band).reduce(factor))
+        pixels[top // factor : top // factor + len(small)] = small
+    return pixels
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -228,6 +292,21 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 _TRUNCATED = ("truncated", "premature end", "unexpected end", "not enough", "ran out of", "eof")
+_UNSUPPORTED = ("unsupported", "not supported", "unknown", "not implemented")
+
+
+def _too_large(error: Exception, data: bytes, name: str, limits: DecodeLimits) -> RejectedImage:
+    size = declared_size(data, name)
+    if size is not None:
+        try:
+            _check_pixels(*size, limits)
+        except RejectedImage as rejected:
+            return rejected
+    if isinstance(error, MemoryError):
+        return RejectedImage(Reason.TOO_MANY_PIXELS, "not enough memory to decode it")
+    return RejectedImage(
+        Reason.TOO_MANY_PIXELS, f"more than the {limits.max_pixels:,} pixels that are decoded"
+    )
 
 
 def _explain(error: Exception, data: bytes, name: str) -> RejectedImage:
@@ -240,7 +319,7 @@ def _explain(error: Exception, data: bytes, name: str) -> RejectedImage:
         return RejectedImage(Reason.TRUNCATED, _sentence(error))
     if ends_early(data, name):
         return RejectedImage(Reason.TRUNCATED, "the data ends before the image does")
-    if "unsupported" in text or "unknown" in text or "not implemented" in text:
+    if any(word in text for word in _UNSUPPORTED):
         return RejectedImage(Reason.UNSUPPORTED_FORMAT, _sentence(error))
     if isinstance(error, UnidentifiedImageError):
         return RejectedImage(Reason.CORRUPT, f"the {name} header contradicts itself")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,8 +20,17 @@ from pomona.images.sniffing import (
     extension,
     sniff,
 )
-from pomona.schema import MANIFEST
-from pomona.storage import LISTING, Location, NotFound, NotPermitted, ReadFailed, Store, open_store
+from pomona.schema import MANIFEST, Reason
+from pomona.storage import (
+    LISTING,
+    Changed,
+    Location,
+    NotFound,
+    NotPermitted,
+    ReadFailed,
+    Store,
+    open_store,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,59 +40,17 @@ _IMAGE_NAME = (
 )
 _NO_IMAGE_EXTENSIONS = frozenset(
     [
-        "txt",
-        "md",
-        "csv",
-        "tsv",
-        "json",
-        "jsonl",
-        "yaml",
-        "yml",
-        "toml",
-        "xml",
-        "html",
-        "htm",
-        "css",
-        "js",
-        "py",
-        "ipynb",
-        "sh",
-        "log",
-        "parquet",
-        "arrow",
-        "npy",
-        "npz",
-        "pkl",
-        "h5",
-        "onnx",
-        "pt",
-        "pth",
-        "zip",
-        "gz",
-        "tgz",
-        "bz2",
-        "xz",
-        "zst",
-        "7z",
-        "mp4",
-        "mov",
-        "avi",
-        "mkv",
-        "mp3",
-        "wav",
-        "doc",
-        "docx",
-        "xls",
-        "xlsx",
-        "ppt",
-        "pptx",
-        "db",
-        "sqlite",
-        "lock",
+        "txt", "md", "csv", "tsv", "json", "jsonl", "yaml", "yml", "toml", "xml", "html", "htm",
+        "css", "js", "py", "ipynb", "sh", "log", "parquet", "arrow", "npy", "npz", "pkl", "h5",
+        "onnx", "pt", "pth", "zip", "gz", "tgz", "bz2", "xz", "zst", "7z", "mp4", "mov", "avi",
+        "mkv", "mp3", "wav", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "db", "sqlite", "lock",
         "tmp",
     ]
+)  # fmt: skip
+_COMPRESSED_TARS = (
+    *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4", ".tar.lzma"),
+    *(".tgz", ".tbz2", ".txz", ".tzst"),
 )
-_COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _BATCH = 16_384
 
 
@@ -174,6 +142,8 @@ def _sort_out(
         path = batch.column("path")[row].as_py()
         if extension(path) == "tar":
             tars.append(row)
+        elif path.lower().endswith(_COMPRESSED_TARS):
+            skipped("compressed tar, to be decompressed first", path)
         elif _sniffed(store, batch.column("address")[row].as_py() or path, path):
             keep[row] = True
         else:
@@ -194,7 +164,7 @@ def _sniffed(store: Store, key: str | bytes, path: str) -> bool:
         return False
     try:
         return sniff(store.read(key, limit=HEAD_BYTES))[0] is not None
-    except (NotFound, NotPermitted, ReadFailed):
+    except (NotFound, NotPermitted, Changed, ReadFailed):
         return False
 
 
@@ -208,7 +178,14 @@ def _single(store: Store, name: str) -> pa.RecordBatch:
     status = store.stat(name)
     if status is None:
         raise InputError(f"INPUT does not exist: {name}", "Check the path.")
-    row = {"path": name, "etag": status.etag, "size": status.size, "address": None}
+    address = os.fsencode(name)
+    path = address.decode("utf-8", "backslashreplace")
+    row = {
+        "path": path,
+        "etag": status.etag,
+        "size": status.size,
+        "address": None if path == name else address,
+    }
     return pa.RecordBatch.from_pylist([row], schema=LISTING)
 
 
@@ -217,34 +194,39 @@ def _members(
 ) -> Iterator[pa.RecordBatch]:
     key, etag = row["path"], row["etag"]
     prefix = "" if source.is_tar else key
-    columns: dict[str, list[object]] = {name: [] for name in MANIFEST.names}
+    rows: list[dict[str, Any]] = []
     try:
-        for member in tar.index(store, key, row["size"], etag, skipped):
-            path = posixpath.join(prefix, member.path) if member.path else key
-            values = (
-                path,
-                f"{etag}:{member.offset:x}+{member.size:x}",
-                member.size,
-                None,
-                key,
-                member.offset,
-                member.label,
-                None if member.reason is None else str(member.reason),
-                member.message,
+        for member in _index(store, row, skipped):
+            rows.append(
+                {
+                    "path": posixpath.join(prefix, member.path) if member.path else key,
+                    "etag": f"{etag}:{member.offset:x}+{member.size:x}",
+                    "size": member.size,
+                    "container": key,
+                    "offset": member.offset,
+                    "label": member.label,
+                    "reason": None if member.reason is None else str(member.reason),
+                    "message": member.message,
+                }
             )
-            for column, value in zip(columns.values(), values, strict=True):
-                column.append(value)
-            if len(columns["path"]) == _BATCH:
-                yield pa.RecordBatch.from_pydict(columns, schema=MANIFEST)
-                columns = {name: [] for name in MANIFEST.names}
+            if len(rows) == _BATCH:
+                yield pa.RecordBatch.from_pylist(rows, schema=MANIFEST)
+                rows = []
     except NotPermitted as error:
         raise InputError(
             f"Cannot read the tar {key}: {error}.", "Check that you may read it."
         ) from error
     except ReadFailed as error:
         raise InputError(f"Cannot read the tar {key}: {error}.", "Check the disk.") from error
-    if columns["path"]:
-        yield pa.RecordBatch.from_pydict(columns, schema=MANIFEST)
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema=MANIFEST)
+
+
+def _index(store: Store, row: dict[str, Any], skipped: SkippedFiles) -> Iterator[tar.Member]:
+    if row["address"] is None:
+        return tar.index(store, row["path"], row["size"], row["etag"], skipped)
+    message = "the tar's name is not UTF-8: rename it"
+    return iter([tar.Member("", 0, 0, reason=Reason.READ_FAILED, message=message)])
 
 
 def _nearest(location: Location) -> str:

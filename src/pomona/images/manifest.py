@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from pomona.images.layout import LayoutDetector
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pomona.images.layout import Layout
 
 _SHOWN_TO_DETECTOR = 1_000
-"""Paths of each batch that vote for the layout."""
+"""About as many paths of each batch vote for the layout, evenly spread over it."""
 
 
 class Manifest:
@@ -47,7 +48,9 @@ class Manifest:
                 manifest.rows += batch.num_rows
                 sizes = batch.column(SIZE).to_numpy()
                 manifest.bytes += int(sizes[sizes > 0].sum())
-                manifest._detector.see(batch.column(PATH).slice(0, _SHOWN_TO_DETECTOR).to_pylist())
+                step = max(1, batch.num_rows // _SHOWN_TO_DETECTOR)
+                shown = batch.column(PATH).take(np.arange(0, batch.num_rows, step))
+                manifest._detector.see(shown.to_pylist())
         return manifest
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:

@@ -196,7 +196,7 @@ def _read(descriptor: int, length: int) -> bytes:
 
 
 def _walk(root: bytes, skipped: Skipped) -> Iterator[tuple[str, str, int, bytes | None]]:
-    real_root = os.path.realpath(root) + b"/"
+    real_root = os.path.realpath(root).rstrip(b"/") + b"/"
     pending = [b""]
     while pending:
         folder = pending.pop()
@@ -228,7 +228,7 @@ def _file_entry(
     try:
         if entry.is_symlink():
             target = os.path.realpath(entry.path)
-            if not target.startswith(real_root):
+            if not (target + b"/").startswith(real_root):
                 skipped("link that leaves the folder", readable)
                 return
             if os.path.isdir(target):  # noqa: PTH112

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pomona.images.manifest import Manifest
+from pomona.schema import MANIFEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _rows(paths: list[str], sizes: list[int] | None = None) -> pa.RecordBatch:
+    rows = [
+        {"path": path, "etag": "e", "size": size}
+        for path, size in zip(paths, sizes or [5] * len(paths), strict=True)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=MANIFEST)
+
+
+def test_what_was_written_is_read_as_often_as_one_likes(tmp_path: Path) -> None:
+    batches = [_rows(["a", "b\n", "苹果"], [1, -1, 0]), _rows([]), _rows(["c"], [1 << 50])]
+    manifest = Manifest.write(iter(batches), tmp_path / "m.arrow")
+    assert (manifest.rows, manifest.bytes) == (4, (1 << 50) + 1)
+    for _ in range(2):
+        assert pa.Table.from_batches(manifest).equals(pa.Table.from_batches(batches))
+
+
+def test_an_empty_listing(tmp_path: Path) -> None:
+    manifest = Manifest.write([], tmp_path / "m.arrow")
+    assert (manifest.rows, manifest.bytes, list(manifest)) == (0, 0, [])
+    assert manifest.detect_layout().template == "{name}"
+
+
+def test_it_is_read_batch_by_batch(tmp_path: Path) -> None:
+    manifest = Manifest.write((_rows([str(i)] * 10) for i in range(50)), tmp_path / "m.arrow")
+    assert [batch.num_rows for batch in manifest] == [10] * 50
+
+
+def test_the_layout_is_that_of_all_paths_and_not_of_the_first(tmp_path: Path) -> None:
+    """One large batch, as a tar gives it, whose first thousands of paths are of one depth."""
+    shallow = [f"train/Fruit/Lime/{i}.jpg" for i in range(4_000)]
+    deep = [f"val/Fruit/Apple/Gala/{i}.jpg" for i in range(4_000)]
+    manifest = Manifest.write([_rows(shallow + deep)], tmp_path / "m.arrow")
+    assert manifest.detect_layout().template == "{split}/**/{species}/{label}/{name}"
