@@ -132,11 +132,17 @@ def open_source(text: str | Location) -> Source:
             f"INPUT is a compressed tar: {location}",
             "Images are compressed already: decompress it (gunzip and the like) and give the .tar.",
         )
-    if not open_store(location.parent).exists(name) and location.path != "/":
-        raise InputError(f"INPUT does not exist: {location}", _nearest(location))
-    if open_store(location.parent).stat(name) is None:
+    above = open_store(location.parent)
+    # In a bucket a name may be both; then what lies below it counts.
+    if location.is_root or above.is_folder(name):
         return Source(location, location, None)
-    return Source(location, location.parent, name)
+    if above.stat(name) is not None:
+        return Source(location, location.parent, name)
+    if above.exists(name):
+        raise InputError(
+            f"INPUT is neither a folder nor a file: {location}", "Give a folder, a file or a tar."
+        )
+    raise InputError(f"INPUT does not exist: {location}", _nearest(location))
 
 
 def list_images(source: Source, skipped: SkippedFiles) -> Iterator[pa.RecordBatch]:
@@ -250,6 +256,6 @@ def _members(
 def _nearest(location: Location) -> str:
     """Advice that names the part of a path that does exist."""
     at = location
-    while at.path not in ("/", "") and not open_store(at.parent).exists(at.name):
+    while not at.is_root and not open_store(at.parent).exists(at.name):
         at = at.parent
     return f"Check the spelling: {at} exists, what follows it does not."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pomona.storage.local import LocalStore
 from pomona.storage.location import Location
+from pomona.storage.options import StorageOptions
 from pomona.storage.store import (
     LISTING,
     Changed,
@@ -25,6 +26,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "ReadFailed",
+    "StorageOptions",
     "Store",
     "open_store",
 ]
@@ -35,5 +37,11 @@ def open_store(location: Location | str | Path) -> Store:
 
     Raises:
         UsageError: the location's scheme is unknown.
+        StorageError: the AWS settings cannot be read.
     """
-    return LocalStore(Location.parse(location))
+    location = Location.parse(location)
+    if location.scheme == "s3":
+        from pomona.storage.s3 import S3Store
+
+        return S3Store(location)
+    return LocalStore(location)

@@ -130,6 +130,10 @@ class LocalStore:
         """Whether the file or directory is there."""
         return os.path.exists(self._file(key))  # noqa: PTH110
 
+    def is_folder(self, key: str) -> bool:
+        """Whether the directory is there."""
+        return os.path.isdir(self._file(key))  # noqa: PTH112
+
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in ``folder``, sorted; none where it is absent."""
         try:

@@ -89,5 +89,8 @@ class Store(Protocol):
     def exists(self, key: str) -> bool:
         """Whether ``key`` can be found."""
 
+    def is_folder(self, key: str) -> bool:
+        """Whether ``key`` is a folder, or a prefix with something below it."""
+
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in ``folder`` (which ends in ``/``), sorted."""
