@@ -30,6 +30,10 @@ READ_SECONDS = 20
 """Longest silence in the middle of an answer."""
 REQUEST_SECONDS = 900
 """Longest time for one answer: 64 MiB at 75 kB/s."""
+RETRIES = 20
+"""More than fit into the time that is allowed for them."""
+LONGEST_PAUSE = 10
+"""Seconds between two attempts, at most; the first pause is 0.1 s, then each is twice as long."""
 
 _SOON = 60
 """Credentials that run out within so many seconds are asked for at every request."""

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from pomona.errors import UsageError
 from pomona.storage.options import StorageOptions
@@ -120,6 +121,13 @@ class Location:
             return self
         above = self.path.rstrip("/").rsplit("/", 1)[0] or "/"
         return Location(self.scheme, above, self.options)
+
+    @property
+    def uri(self) -> str:
+        """As a URI whose key is percent-encoded; a local path as it is."""
+        if self.scheme == "file":
+            return self.path
+        return f"s3://{self.bucket}/{quote(self.key)}" if self.key else f"s3://{self.bucket}"
 
     def __str__(self) -> str:
         return f"s3://{self.path}" if self.scheme == "s3" else self.path

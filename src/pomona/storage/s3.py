@@ -154,6 +154,21 @@ class S3Store:
         """Whether any object lies below ``key/``."""
         return bool(self._page(Prefix=f"{self._key(key)}/", MaxKeys=1))
 
+    def holds_only(self, key: str) -> bool:
+        """Whether the prefix has this one object and no other."""
+        found = [item["Key"] for item in self._page(Prefix=self._base, MaxKeys=2)]
+        return found == [self._key(key)]
+
+    def read_with_headers(self, key: str) -> tuple[bytes, str, dict[str, str]]:
+        """Content, version and HTTP headers (lower case) of a small object."""
+        name = self._key(key)
+        try:
+            found = self._client.get_object(Bucket=self._root.bucket, Key=name)
+            data: bytes = found["Body"].read()
+        except Exception as error:
+            raise self.outcome(name, error) from error
+        return data, _bare(found["ETag"]), found["ResponseMetadata"]["HTTPHeaders"]
+
     def names(self, folder: str) -> list[str]:
         """Names of the objects directly in ``folder``, sorted."""
         prefix = self._key(folder)
@@ -355,10 +370,10 @@ def _store(bucket: str, options: StorageOptions) -> Any:
             "timeout": timedelta(seconds=aws.REQUEST_SECONDS),
         },
         retry_config={
-            "max_retries": 20,
+            "max_retries": aws.RETRIES,
             "backoff": {
                 "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=10),
+                "max_backoff": timedelta(seconds=aws.LONGEST_PAUSE),
                 "base": 2,
             },
             "retry_timeout": timedelta(seconds=options.retry_seconds),
