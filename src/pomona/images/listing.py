@@ -20,7 +20,7 @@ from pomona.images.sniffing import (
     sniff,
 )
 from pomona.schema import MANIFEST
-from pomona.storage import LISTING, Location, NotFound, NotPermitted, ReadFailed, Store, open_store
+from pomona.storage import LISTING, Location, NotPermitted, ReadFailed, Store, Wanted, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,15 +175,25 @@ def _sort_out(
 ) -> Iterator[pa.RecordBatch]:
     """Keep the order while some rows are dropped and tars are replaced by their members."""
     keep = is_image.to_pylist()
-    tars = []
+    tars: list[int] = []
+    unsure: list[int] = []
+    paths, addresses = batch.column("path").to_pylist(), batch.column("address").to_pylist()
     for row in pc.indices_nonzero(pc.invert(is_image)).to_pylist():
-        path = batch.column("path")[row].as_py()
-        if extension(path) == "tar":
+        kind = extension(paths[row])
+        if kind == "tar":
             tars.append(row)
-        elif _sniffed(store, batch.column("address")[row].as_py() or path, path):
+        elif kind in _NO_IMAGE_EXTENSIONS:
+            skipped("not an image", paths[row])
+        else:
+            unsure.append(row)
+    heads = store.read_many(
+        Wanted(addresses[row] or paths[row], None, None, HEAD_BYTES) for row in unsure
+    )
+    for row, head in zip(unsure, heads, strict=True):
+        if isinstance(head, bytes) and sniff(head)[0] is not None:
             keep[row] = True
         else:
-            skipped("not an image", path)
+            skipped("not an image", paths[row])
     mask = pa.array(keep, pa.bool_())
     begin = 0
     for row in [*tars, batch.num_rows]:
@@ -193,15 +203,6 @@ def _sort_out(
         if row < batch.num_rows:
             yield from _members(store, batch.slice(row, 1).to_pylist()[0], source, skipped)
         begin = row + 1
-
-
-def _sniffed(store: Store, key: str | bytes, path: str) -> bool:
-    if extension(path) in _NO_IMAGE_EXTENSIONS:
-        return False
-    try:
-        return sniff(store.read(key, limit=HEAD_BYTES))[0] is not None
-    except (NotFound, NotPermitted, ReadFailed):
-        return False
 
 
 def _files(batch: pa.RecordBatch) -> pa.RecordBatch:

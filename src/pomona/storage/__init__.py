@@ -12,8 +12,10 @@ from pomona.storage.store import (
     Changed,
     NotFound,
     NotPermitted,
+    Outcome,
     ReadFailed,
     Store,
+    Wanted,
 )
 
 if TYPE_CHECKING:
@@ -25,9 +27,11 @@ __all__ = [
     "Location",
     "NotFound",
     "NotPermitted",
+    "Outcome",
     "ReadFailed",
     "StorageOptions",
     "Store",
+    "Wanted",
     "open_store",
 ]
 

@@ -88,6 +88,7 @@ def client(options: StorageOptions) -> Any:
             endpoint_url=options.endpoint_url,
             region_name=options.region,
             config=Config(
+                max_pool_connections=64,
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": _attempts(options)},

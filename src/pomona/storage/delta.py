@@ -18,7 +18,8 @@ def delta_options(location: Location) -> dict[str, str] | None:
     """Options with the present credentials; others follow when boto3 has renewed them.
 
     A commit is one conditional put of the next entry of the log, so that no DynamoDB table is
-    needed. A sole writer may use a service that knows no such put.
+    needed. A service that ignores the condition will do for a sole writer; deltalake has no way to
+    commit on one that refuses such requests.
 
     Args:
         location: of the table.
@@ -63,6 +64,4 @@ def delta_options(location: Location) -> dict[str, str] | None:
         told["aws_server_side_encryption"] = options.sse
     if options.kms_key:
         told["aws_sse_kms_key_id"] = options.kms_key
-    if options.sole_writer:
-        told["aws_s3_allow_unsafe_rename"] = "true"
     return told

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KEY = ".lock"
 SECONDS = 60.0
 """How long a lease is valid after its last renewal."""
-_EVERY = 15.0
+RENEWED_EVERY = 15.0
 _TRIES = 5
 
 
@@ -51,9 +51,12 @@ class Lease:
         every: seconds between renewals.
     """
 
-    def __init__(self, store: S3Store, *, seconds: float = SECONDS, every: float = _EVERY) -> None:
+    def __init__(
+        self, store: S3Store, *, seconds: float | None = None, every: float | None = None
+    ) -> None:
         self._store = store
-        self._seconds, self._every = seconds, every
+        self._seconds = seconds or SECONDS
+        self._every = every or RENEWED_EVERY
         self._owner = uuid.uuid4().hex
         self._etag = ""
         self._created = False
@@ -136,24 +139,27 @@ class Lease:
         ):
             with suppress(PomonaError):
                 self._store.delete(KEY)
-            raise self._unfit()
+            raise StorageError(
+                f"The service of {self._store.root} overwrites objects though it is asked not to "
+                "(it knows no conditional put), so that two runs could destroy each other's "
+                "results.",
+                "Use another service for OUTPUT, or give --sole-writer if nothing else writes "
+                "there.",
+            )
 
     def _conditionally(self, put: Any, *arguments: Any) -> str | None:
         try:
             found: str | None = put(*arguments)
         except StorageError as error:
             code = answers.code_of(error.__cause__ or error)
-            if code in ("NotImplemented", "501", "InvalidArgument", "NotSupportedError"):
-                raise self._unfit() from error
+            if code in ("NotImplemented", "501"):
+                raise StorageError(
+                    f"The service of {self._store.root} refuses conditional puts ({code}), "
+                    "without which no table can be committed.",
+                    "Use another service for OUTPUT.",
+                ) from error
             raise
         return found
-
-    def _unfit(self) -> StorageError:
-        return StorageError(
-            f"The service of {self._store.root} overwrites objects though it is asked not to "
-            "(it knows no conditional put), so that two runs could destroy each other's results.",
-            "Use another service for OUTPUT, or give --sole-writer if nothing else writes there.",
-        )
 
     def _look(self) -> _Seen | None:
         try:

@@ -7,6 +7,7 @@ Listing, and the keys that obstore has no name for (``a//b``, ``a/../b``), go th
 from __future__ import annotations
 
 import io
+import re
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,23 +16,27 @@ import pyarrow as pa
 
 from pomona.errors import StorageError
 from pomona.storage import answers, aws
+from pomona.storage.ahead import read_ahead
 from pomona.storage.store import (
     LISTING,
     Changed,
     NotFound,
     NotPermitted,
+    Outcome,
     ReadFailed,
     Skipped,
     Status,
+    Wanted,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pomona.storage.location import Location
     from pomona.storage.options import StorageOptions
 
 _BATCH = 16_384
+_ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\0-\x1f\x7f]")
 _TAIL = 64 << 10
 """What is read first of a file that is opened: a Parquet footer lies at its end."""
 _ONE_PUT = 64 << 20
@@ -54,6 +59,7 @@ class S3Store:
         self._root = root
         self._options = root.options
         self._base = f"{root.key}/" if root.key else ""
+        self._objects = _store(root.bucket, root.options)
         self._worked = False
         self._refused = 0
 
@@ -100,6 +106,10 @@ class S3Store:
         except _BeyondEnd:
             return b""
 
+    def read_many(self, wanted: Iterable[Wanted]) -> Iterator[bytes | Outcome]:
+        """Read in order, with many requests in flight; neighbouring ranges are read at once."""
+        return read_ahead(self, wanted)
+
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         """``length`` bytes from ``start``, fewer where the object ends."""
         if length <= 0:
@@ -123,15 +133,29 @@ class S3Store:
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Put an object, as a whole or in parts that become visible at once."""
-        self._put(self._key(key), data, None)
+        name = self._key(key)
+        try:
+            if _is_odd(name):
+                raise StorageError(
+                    f"{self._place(name)} is no key to write to.", "Choose another OUTPUT."
+                )
+            self._objects.put(
+                name,
+                data,
+                use_multipart=len(data) > _ONE_PUT,
+                chunk_size=_ONE_PUT // 4,
+                max_concurrency=4,
+            )
+        except Exception as error:
+            raise answers.failure("write", self._place(name), error) from error
 
     def create(self, key: str, data: bytes) -> str | None:
-        """Put an object unless there is one; its version, or None where there was one."""
-        return self._put(self._key(key), data, "create")
+        """Put a small object unless there is one; its version, or None where there was one."""
+        return self._put_if(self._key(key), data, IfNoneMatch="*")
 
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
-        """Put an object over the version ``etag``; None where that is not the present one."""
-        return self._put(self._key(key), data, {"e_tag": _quoted(etag)})
+        """Put a small object over the version ``etag``; None where another is the present one."""
+        return self._put_if(self._key(key), data, IfMatch=_quoted(etag))
 
     def delete(self, key: str) -> None:
         """Remove an object; in a versioned bucket its versions stay."""
@@ -140,7 +164,7 @@ class S3Store:
             if _is_odd(name):
                 self._client.delete_object(Bucket=self._root.bucket, Key=name)
             else:
-                _store(self._root.bucket, self._options).delete(name)
+                self._objects.delete(name)
         except FileNotFoundError:
             return
         except Exception as error:
@@ -213,8 +237,7 @@ class S3Store:
                     options["if_match"] = _quoted(etag)
                 if span is not None:
                     options["range"] = span
-                store = _store(self._root.bucket, self._options)
-                data = bytes(store.get(key, options=options).bytes().to_bytes())
+                data = self._objects.get(key, options=options).bytes().to_bytes()
         except Exception as error:
             raise self.outcome(key, error) from error
         self._worked = True
@@ -257,31 +280,22 @@ class S3Store:
             return answers.failure("read", place, error)
         return NotPermitted(answers.code_of(error))
 
-    def _put(self, key: str, data: bytes | memoryview, mode: Any) -> str | None:
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
+    def _put_if(self, key: str, data: bytes, **condition: str) -> str | None:
+        # Through boto3, which unlike obstore does not try again what is not implemented.
+        options = self._options
+        if options.sse:
+            condition["ServerSideEncryption"] = options.sse
+        if options.kms_key:
+            condition["SSEKMSKeyId"] = options.kms_key
         try:
-            if _is_odd(key):
-                raise StorageError(
-                    f"{self._place(key)} is no key to write to.", "Choose another OUTPUT."
-                )
-            found = _store(self._root.bucket, self._options).put(
-                key,
-                data,
-                mode=mode,
-                use_multipart=mode is None and len(data) > _ONE_PUT,
-                chunk_size=_ONE_PUT // 4,
-                max_concurrency=4,
+            found = self._client.put_object(
+                Bucket=self._root.bucket, Key=key, Body=data, **condition
             )
-        except (AlreadyExistsError, PreconditionError):
-            return None
-        except FileNotFoundError as error:
-            if isinstance(mode, dict) and answers.code_of(error) != answers.NO_BUCKET:
-                return None  # the version to replace is gone
-            raise answers.failure("write", self._place(key), error) from error
         except Exception as error:
+            if answers.code_of(error) in ("PreconditionFailed", "412", "NoSuchKey", "404"):
+                return None
             raise answers.failure("write", self._place(key), error) from error
-        return _bare(found["e_tag"] or "")
+        return _bare(found["ETag"])
 
 
 class _BeyondEnd(ReadFailed):
@@ -294,9 +308,7 @@ class _RangeFile(io.RawIOBase):
     def __init__(self, store: S3Store, key: str) -> None:
         self._store, self._key = store, key
         try:
-            found = _store(store.root.bucket, store._options).get(
-                key, options={"range": {"suffix": _TAIL}}
-            )
+            found = store._objects.get(key, options={"range": {"suffix": _TAIL}})
             self._tail: bytes = found.bytes().to_bytes()
         except Exception as error:
             raise store.outcome(key, error) from error
@@ -384,7 +396,7 @@ def _store(bucket: str, options: StorageOptions) -> Any:
 
 def _is_odd(key: str) -> bool:
     """Whether obstore would read the key as another one, or refuse it."""
-    return any(part in ("", ".", "..") for part in key.split("/")) or not key.isprintable()
+    return _ODD.search(key) is not None
 
 
 def _bare(etag: str) -> str:
