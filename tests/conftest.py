@@ -1,13 +1,68 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.servers.moto import empty, moto_server
+
+from pomona.storage import aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pyspark.sql import SparkSession
+
+ACCESS_KEY = "AKIAPOMONATESTS00001"
+SECRET_KEY = "secret-of-the-tests/0123456789abcdefghij"
+
+
+@pytest.fixture
+def aws_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """AWS settings of a test's own: made-up keys, and a folder for config and credentials."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "aws"
+    home.mkdir()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_CONFIG_FILE": str(home / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    aws.forget()
+    yield home
+    aws.forget()
+
+
+@pytest.fixture(scope="session")
+def _moto_of_all_tests() -> Iterator[str]:
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+def moto(_moto_of_all_tests: str, aws_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty S3 service, which the environment names too."""
+    empty(_moto_of_all_tests)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _moto_of_all_tests)
+    aws.forget()
+    return _moto_of_all_tests
+
+
+@pytest.fixture
+def bucket(moto: str) -> Any:
+    """An empty bucket, through boto3: what the store is compared with."""
+    import boto3
+
+    found = boto3.resource("s3", endpoint_url=moto, region_name="us-east-1").Bucket("orchard")
+    found.create()
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "verdict": set(),
     "workspace": set(),
     "columns": {"errors"},
-    "settings": {"errors", "images.layout"},
+    "settings": {"errors", "images.layout", "storage.options"},
     "samples": {"errors", "schema"},
     "storage": _BASE,
     "ledger": {"errors", "storage"},

@@ -6,6 +6,7 @@ list -> choose -> plan -> embed (commits) -> reduce -> report
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Literal
 
 from pomona.errors import PomonaError, UsageError
@@ -74,12 +75,14 @@ def run_chain(
             interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
             ledger.status = "interrupted" if interrupted else "failed"
             ledger.error = str(error) if isinstance(error, PomonaError) else repr(error)
-            _finish(run, begin)
+            # Where OUTPUT's storage is what failed, that error is the one to tell.
+            with suppress(PomonaError):
+                _finish(run, begin)
             raise
         finally:
             run.stop_spark()
-            if steps != ("report",) and run.features.exists():
-                ledger.save(run.store)
+            with suppress(PomonaError) if ledger.status != "done" else nullcontext():
+                _save(run, steps)
     return ledger
 
 
@@ -97,6 +100,11 @@ def _do(run: Run, steps: tuple[Step, ...], source: str | None, begin: float) -> 
     if "report" in steps:
         report(run, required=steps == ("report",))
         run.ledger.seconds["total"] = time.perf_counter() - begin
+
+
+def _save(run: Run, steps: tuple[Step, ...]) -> None:
+    if steps != ("report",) and run.features.exists():
+        run.ledger.save(run.store)
 
 
 def _finish(run: Run, begin: float) -> None:

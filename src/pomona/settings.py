@@ -7,9 +7,15 @@ Order of precedence: command-line flag, then environment (``POMONA_PRECISION=fp3
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,6 +24,13 @@ from pydantic_settings import (
 )
 
 from pomona.errors import UsageError
+
+if TYPE_CHECKING:
+    from pomona.storage.options import StorageOptions
+
+_ENDPOINT = re.compile(r"^https?://[^/@\s]+/?$", re.IGNORECASE)
+_SECRET = re.compile(r"secret|password|token|access[.]?key|credential", re.IGNORECASE)
+_REDACTED = "(not shown)"
 
 SETTINGS_FILE = "pomona.toml"
 
@@ -76,6 +89,18 @@ class Settings(BaseSettings):
     chunk_tasks: Annotated[int, Field(ge=0)] = 0
     """Tasks that are committed together; 0 chooses."""
 
+    endpoint_url: str | None = None
+    """Of an S3 service that is not AWS. Default: what the AWS settings say."""
+    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    """Encryption that every write to S3 asks for. Default: the bucket's own."""
+    kms_key: str | None = None
+    """The KMS key for it."""
+    sole_writer: bool = False
+    """Whether nobody else writes to OUTPUT, so that an S3 service without conditional writes will
+    do: OUTPUT is then not locked."""
+    retry_seconds: Annotated[int, Field(ge=1, le=3600)] = 120
+    """How long a failing request to S3 is tried again."""
+
     @field_validator("mean", "scale", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
@@ -94,6 +119,36 @@ class Settings(BaseSettings):
         if not _MASTER.match(value):
             raise ValueError("give local[*], local[4], spark://host:7077, yarn or k8s://...")
         return value
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not _ENDPOINT.match(value):
+            raise ValueError("give https://host or http://host:port, without a user name")
+        return value
+
+    @field_serializer("spark_conf")
+    def _without_secrets(self, value: dict[str, str]) -> dict[str, str]:
+        return {k: _REDACTED if _SECRET.search(k) else v for k, v in value.items()}
+
+    @model_validator(mode="after")
+    def _kms_goes_with_its_key(self) -> Settings:
+        if self.kms_key is not None and (self.sse or "").partition(":")[0] != "aws":
+            raise ValueError("kms_key needs sse aws:kms")
+        return self
+
+    @property
+    def storage(self) -> StorageOptions:
+        """How S3 is spoken to."""
+        from pomona.storage.options import StorageOptions
+
+        return StorageOptions(
+            endpoint_url=self.endpoint_url,
+            sse=self.sse,
+            kms_key=self.kms_key,
+            sole_writer=self.sole_writer,
+            retry_seconds=self.retry_seconds,
+        )
 
     @model_validator(mode="after")
     def _layout_parses(self) -> Settings:

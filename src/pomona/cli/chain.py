@@ -41,7 +41,7 @@ def run_steps(
 
         flags["spark_conf"] = pairs(flags.get("spark_conf"))
         settings = load_settings(**flags)
-        where = Location.parse(output)
+        where = Location.parse(output, settings.storage)
     from pomona.pipeline import run_chain
     from pomona.workspace import open_workspace
 

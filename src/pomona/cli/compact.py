@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("compact")(compact_tables)
 
 
+@o.takes(o.STORAGE)
 def compact_tables(
     output: o.Output,
     target_mib: Annotated[
@@ -24,17 +25,19 @@ def compact_tables(
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
+    **flags: Any,
 ) -> None:
     """Make the tables of OUTPUT few large files, and delete files that no table names."""
     from pomona.cli.terminal import print_json, reporting, result
 
     with reporting(verbose=verbose):
         from pomona.schema import COMPONENTS_TABLE, FEATURES_TABLE, REJECTS_TABLE
+        from pomona.settings import load_settings
         from pomona.storage import Location
         from pomona.storage.lock import writing
         from pomona.storage.table import Table
 
-        where = Location.parse(output)
+        where = Location.parse(output, load_settings(**flags).storage)
         schemas = {
             "features": FEATURES_TABLE,
             "rejects": REJECTS_TABLE,

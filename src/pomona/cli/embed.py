@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("embed")(embed_images)
 
 
-@o.takes(o.NETWORK, o.IMAGES, o.SPARK, o.SIZES)
+@o.takes(o.NETWORK, o.IMAGES, o.SPARK, o.SIZES, o.STORAGE)
 def embed_images(
     source: o.Input,
     output: o.Output,

@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 _CHAIN = "The chain"
 _NETWORK = "The network"
 _SIZES = "Sizes and limits"
+_STORAGE = "Object storage"
 
 Input = Annotated[
     str,
     typer.Argument(
-        metavar="INPUT", help="A folder of images, or a tar of images, or a folder of tars."
+        metavar="INPUT",
+        help="A folder of images, a tar of images, or a folder of tars; local or s3://.",
     ),
 ]
 Output = Annotated[
-    str, typer.Argument(metavar="OUTPUT", help="The folder that holds, or will hold, the results.")
+    str,
+    typer.Argument(
+        metavar="OUTPUT", help="The folder that holds, or will hold, the results; local or s3://."
+    ),
 ]
 
 Master = Annotated[
@@ -198,6 +203,39 @@ ChunkTasks = Annotated[
     ),
 ]
 
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint-url",
+        metavar="URL",
+        help="An S3 service that is not AWS. Default: the AWS settings.",
+        rich_help_panel=_STORAGE,
+    ),
+]
+Sse = Annotated[
+    str | None,
+    typer.Option(
+        "--sse",
+        metavar="AES256|aws:kms|aws:kms:dsse",
+        help="Encryption that every write to S3 asks for. Default: the bucket's own.",
+        rich_help_panel=_STORAGE,
+    ),
+]
+KmsKey = Annotated[
+    str | None,
+    typer.Option(
+        "--kms-key", metavar="ID", help="The KMS key for --sse.", rich_help_panel=_STORAGE
+    ),
+]
+SoleWriter = Annotated[
+    bool | None,
+    typer.Option(
+        "--sole-writer",
+        help="Nobody else writes to OUTPUT: accept an S3 service without conditional writes.",
+        rich_help_panel=_STORAGE,
+    ),
+]
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors alone.")]
 Verbose = Annotated[
@@ -228,6 +266,12 @@ SIZES: dict[str, Any] = {
     "task_images": TaskImages,
     "task_bytes": TaskBytes,
     "chunk_tasks": ChunkTasks,
+}
+STORAGE: dict[str, Any] = {
+    "endpoint_url": EndpointUrl,
+    "sse": Sse,
+    "kms_key": KmsKey,
+    "sole_writer": SoleWriter,
 }
 
 

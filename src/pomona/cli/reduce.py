@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("reduce")(reduce_features)
 
 
-@o.takes(o.REDUCTION, o.SPARK)
+@o.takes(o.REDUCTION, o.SPARK, o.STORAGE)
 def reduce_features(
     output: o.Output,
     as_json: o.Json = False,

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("report")(write_page)
 
 
-@o.takes()
+@o.takes(o.STORAGE)
 def write_page(
     output: o.Output,
     as_json: o.Json = False,

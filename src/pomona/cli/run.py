@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run_chain)
 
 
-@o.takes(o.NETWORK, o.REDUCTION, o.IMAGES, o.SPARK, o.SIZES)
+@o.takes(o.NETWORK, o.REDUCTION, o.IMAGES, o.SPARK, o.SIZES, o.STORAGE)
 def run_chain(
     source: o.Input,
     output: o.Output,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pomona.embedding.network import Network, load_network, read_description
+from pomona.embedding.network import MAX_BYTES, Network, load_network, read_description
 from pomona.errors import ModelError
+from pomona.storage import Changed, Location, NotFound, NotPermitted, ReadFailed, open_store
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+    from pomona.storage import StorageOptions
 
 DEFAULT_MODEL = "pomona-s1"
 """The network that ships with the package (training/README.md says how it was made)."""
@@ -30,14 +32,16 @@ def resolve(
     size: int | None = None,
     mean: tuple[float, float, float] | None = None,
     scale: tuple[float, float, float] | None = None,
+    storage: StorageOptions | None = None,
 ) -> Network:
     """Load the network that ``--model`` names.
 
     Args:
-        model: a name of the catalogue, or the path of an ONNX file.
+        model: a name of the catalogue, or the path or ``s3://`` address of an ONNX file.
         size: side of the image in pixels, for networks that take any.
         mean: of each channel, in pixel units.
         scale: of each channel, in pixel units.
+        storage: how S3 is spoken to.
 
     Raises:
         ModelError: no such name or file, or the file is no image network.
@@ -45,27 +49,23 @@ def resolve(
     shipped: Traversable = resources.files("pomona.embedding") / "networks" / f"{model}.onnx"
     if "/" not in model and shipped.is_file():
         with resources.as_file(shipped) as path:
-            return load_network(
-                path.read_bytes(),
-                name=model,
-                described=read_description(path),
-                size=size,
-                mean=mean,
-                scale=scale,
-            )
-    path = Path(model).expanduser()
+            place, called = Location.parse(path), model
+            data, described = _read(place, model)
+    else:
+        place = Location.parse(model, storage)
+        called = place.name.rpartition(".")[0] or place.name
+        data, described = _read(place, model)
+    return load_network(data, name=called, described=described, size=size, mean=mean, scale=scale)
+
+
+def _read(place: Location, model: str) -> tuple[bytes, dict[str, Any] | None]:
+    """The ONNX file and the JSON beside it."""
+    store = open_store(place.parent)
     fix = f"Give the path of an .onnx file, or one of these names: {', '.join(names())}."
-    if not path.exists():
-        raise ModelError(f"There is no network {model}.", fix)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"Cannot read the network {model}: {error.strerror}.", fix) from error
-    return load_network(
-        data,
-        name=path.stem,
-        described=read_description(path),
-        size=size,
-        mean=mean,
-        scale=scale,
-    )
+        data = store.read(place.name, limit=MAX_BYTES + 1)
+    except NotFound as error:
+        raise ModelError(f"There is no network {model}.", fix) from error
+    except (NotPermitted, ReadFailed, Changed) as error:
+        raise ModelError(f"Cannot read the network {model}: {error}.", fix) from error
+    return data, read_description(store, place.name)

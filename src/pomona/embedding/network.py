@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pomona.errors import ModelError
+from pomona.storage import Changed, NotFound, NotPermitted, ReadFailed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pomona.storage import Store
 
 Layout = Literal["NHWC", "NCHW"]
 PixelType = Literal["uint8", "float32", "float16"]
 
-_MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
+"""Of an ONNX file."""
 _DEFAULT_SIZE = 224
 _ONNX_TYPES: dict[int, PixelType] = {1: "float32", 2: "uint8", 10: "float16"}
 _SPEC_KEYS = {
@@ -133,18 +135,23 @@ def load_network(
     return Network(spec, onnx_bytes)
 
 
-def read_description(path: Path) -> dict[str, Any] | None:
+def read_description(store: Store, network: str) -> dict[str, Any] | None:
     """The JSON beside an ONNX file (same name, ``.json``), or None if there is none.
 
+    Args:
+        store: where both lie.
+        network: key of the ONNX file.
+
     Raises:
-        ModelError: it is no JSON object.
+        ModelError: it is no JSON object, or cannot be read.
     """
-    beside = path.with_suffix(".json")
-    if not beside.is_file():
-        return None
+    key = (network.rpartition(".")[0] or network) + ".json"
+    beside = f"{store.root}/{key}"
     try:
-        found = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(store.read(key))
+    except NotFound:
+        return None
+    except (NotPermitted, ReadFailed, Changed, ValueError) as error:
         raise ModelError(
             f"{beside} is not readable JSON: {error}.", "Mend or remove it."
         ) from error
@@ -170,7 +177,7 @@ def _parse(onnx_bytes: bytes, name: str) -> Any:
     fix = "Give an ONNX file that holds the whole network."
     if not onnx_bytes:
         raise ModelError(f"{name} is empty.", fix)
-    if len(onnx_bytes) > _MAX_BYTES:
+    if len(onnx_bytes) > MAX_BYTES:
         raise ModelError(f"{name} has {len(onnx_bytes):,} bytes; at most 1 GiB is loaded.", fix)
     try:
         model = onnx.load_model_from_string(onnx_bytes)

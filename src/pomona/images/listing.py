@@ -23,12 +23,11 @@ from pomona.images.sniffing import (
 from pomona.schema import MANIFEST, Reason
 from pomona.storage import (
     LISTING,
-    Changed,
     Location,
-    NotFound,
     NotPermitted,
     ReadFailed,
     Store,
+    Wanted,
     open_store,
 )
 
@@ -100,11 +99,17 @@ def open_source(text: str | Location) -> Source:
             f"INPUT is a compressed tar: {location}",
             "Images are compressed already: decompress it (gunzip and the like) and give the .tar.",
         )
-    if not open_store(location.parent).exists(name) and location.path != "/":
-        raise InputError(f"INPUT does not exist: {location}", _nearest(location))
-    if open_store(location.parent).stat(name) is None:
+    above = open_store(location.parent)
+    # In a bucket a name may be both; then what lies below it counts.
+    if location.is_root or above.is_folder(name):
         return Source(location, location, None)
-    return Source(location, location.parent, name)
+    if above.stat(name) is not None:
+        return Source(location, location.parent, name)
+    if above.exists(name):
+        raise InputError(
+            f"INPUT is neither a folder nor a file: {location}", "Give a folder, a file or a tar."
+        )
+    raise InputError(f"INPUT does not exist: {location}", _nearest(location))
 
 
 def list_images(source: Source, skipped: SkippedFiles) -> Iterator[pa.RecordBatch]:
@@ -137,17 +142,27 @@ def _sort_out(
 ) -> Iterator[pa.RecordBatch]:
     """Keep the order while some rows are dropped and tars are replaced by their members."""
     keep = is_image.to_pylist()
-    tars = []
+    tars: list[int] = []
+    unsure: list[int] = []
+    paths, addresses = batch.column("path").to_pylist(), batch.column("address").to_pylist()
     for row in pc.indices_nonzero(pc.invert(is_image)).to_pylist():
-        path = batch.column("path")[row].as_py()
-        if extension(path) == "tar":
+        kind = extension(paths[row])
+        if kind == "tar":
             tars.append(row)
-        elif path.lower().endswith(_COMPRESSED_TARS):
-            skipped("compressed tar, to be decompressed first", path)
-        elif _sniffed(store, batch.column("address")[row].as_py() or path, path):
+        elif paths[row].lower().endswith(_COMPRESSED_TARS):
+            skipped("compressed tar, to be decompressed first", paths[row])
+        elif kind in _NO_IMAGE_EXTENSIONS:
+            skipped("not an image", paths[row])
+        else:
+            unsure.append(row)
+    heads = store.read_many(
+        Wanted(addresses[row] or paths[row], None, None, HEAD_BYTES) for row in unsure
+    )
+    for row, head in zip(unsure, heads, strict=True):
+        if isinstance(head, bytes) and sniff(head)[0] is not None:
             keep[row] = True
         else:
-            skipped("not an image", path)
+            skipped("not an image", paths[row])
     mask = pa.array(keep, pa.bool_())
     begin = 0
     for row in [*tars, batch.num_rows]:
@@ -157,15 +172,6 @@ def _sort_out(
         if row < batch.num_rows:
             yield from _members(store, batch.slice(row, 1).to_pylist()[0], source, skipped)
         begin = row + 1
-
-
-def _sniffed(store: Store, key: str | bytes, path: str) -> bool:
-    if extension(path) in _NO_IMAGE_EXTENSIONS:
-        return False
-    try:
-        return sniff(store.read(key, limit=HEAD_BYTES))[0] is not None
-    except (NotFound, NotPermitted, Changed, ReadFailed):
-        return False
 
 
 def _files(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -232,6 +238,6 @@ def _index(store: Store, row: dict[str, Any], skipped: SkippedFiles) -> Iterator
 def _nearest(location: Location) -> str:
     """Advice that names the part of a path that does exist."""
     at = location
-    while at.path not in ("/", "") and not open_store(at.parent).exists(at.name):
+    while not at.is_root and not open_store(at.parent).exists(at.name):
         at = at.parent
     return f"Check the spelling: {at} exists, what follows it does not."

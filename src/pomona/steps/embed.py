@@ -39,10 +39,17 @@ def embed(run: Run, text: str) -> None:
     from pomona.embedding.catalogue import resolve
     from pomona.embedding.known import KnownImages
     from pomona.images.listing import open_source
+    from pomona.storage import Location
 
     settings, ledger = run.settings, run.ledger
-    source = open_source(text)
-    network = resolve(settings.model, size=settings.size, mean=settings.mean, scale=settings.scale)
+    source = open_source(Location.parse(text, settings.storage))
+    network = resolve(
+        settings.model,
+        size=settings.size,
+        mean=settings.mean,
+        scale=settings.scale,
+        storage=settings.storage,
+    )
     if not run.features.exists():
         run.start_spark()  # it starts while the listing goes on
     manifest = _list(run, source)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from pomona.storage.local import LocalStore
 from pomona.storage.location import Location
+from pomona.storage.options import StorageOptions
 from pomona.storage.store import (
     LISTING,
     Changed,
     NotFound,
     NotPermitted,
+    Outcome,
     ReadFailed,
     Store,
+    Wanted,
 )
 
 if TYPE_CHECKING:
@@ -24,8 +27,11 @@ __all__ = [
     "Location",
     "NotFound",
     "NotPermitted",
+    "Outcome",
     "ReadFailed",
+    "StorageOptions",
     "Store",
+    "Wanted",
     "open_store",
 ]
 
@@ -35,5 +41,11 @@ def open_store(location: Location | str | Path) -> Store:
 
     Raises:
         UsageError: the location's scheme is unknown.
+        StorageError: the AWS settings cannot be read.
     """
-    return LocalStore(Location.parse(location))
+    location = Location.parse(location)
+    if location.scheme == "s3":
+        from pomona.storage.s3 import S3Store
+
+        return S3Store(location)
+    return LocalStore(location)

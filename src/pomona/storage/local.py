@@ -20,13 +20,15 @@ from pomona.storage.store import (
     Changed,
     NotFound,
     NotPermitted,
+    Outcome,
     ReadFailed,
     Skipped,
     Status,
+    Wanted,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pomona.storage.location import Location
 
@@ -73,6 +75,19 @@ class LocalStore:
             # Never a buffer of the limit's size: the kernel would have to clear it.
             size = status.st_size if limit < 0 else min(limit, status.st_size)
             return _read(descriptor, size)
+
+    def read_many(self, wanted: Iterable[Wanted]) -> Iterator[bytes | Outcome]:
+        """One read after the other: at 10 us each there is nothing to hide."""
+        for key, etag, start, length in wanted:
+            try:
+                if start is None:
+                    data = self.read(key, etag=etag, limit=length)
+                else:
+                    data = self.read_range(os.fsdecode(key), start, length, etag=etag)
+            except (NotFound, NotPermitted, Changed, ReadFailed) as outcome:
+                yield outcome
+            else:
+                yield data
 
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         """``length`` bytes from ``start``, fewer where the file ends."""
@@ -129,6 +144,10 @@ class LocalStore:
     def exists(self, key: str) -> bool:
         """Whether the file or directory is there."""
         return os.path.exists(self._file(key))  # noqa: PTH110
+
+    def is_folder(self, key: str) -> bool:
+        """Whether the directory is there."""
+        return os.path.isdir(self._file(key))  # noqa: PTH112
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in ``folder``, sorted; none where it is absent."""

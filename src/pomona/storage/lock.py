@@ -13,19 +13,65 @@ from pomona.errors import BusyError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pomona.storage.lease import Lease
     from pomona.storage.location import Location
 
 _NAME = ".lock"
 
 
+_leases: dict[str, Lease] = {}
+"""Leases that this process holds, by prefix."""
+
+
 @contextmanager
 def writing(output: Location) -> Iterator[None]:
-    """Hold OUTPUT for writing; the system lets go of it when the process ends, however it ends.
+    """Hold OUTPUT for writing.
+
+    A folder is let go of by the system when the process ends, however it ends; a prefix of a
+    bucket is held by a lease, which runs out.
 
     Raises:
         BusyError: another process holds it.
-        StorageError: OUTPUT cannot be created or written.
+        StorageError: OUTPUT cannot be created or written, or its service knows no conditional
+            put and the user has not vouched to be the sole writer.
     """
+    with _lease(output) if output.options is not None else _folder_lock(output):
+        yield
+
+
+def ensure_held(location: Location) -> None:
+    """Make sure that a lease taken for ``location``, or for what it lies below, still holds.
+
+    Raises:
+        BusyError: it was lost: nothing may be committed any more.
+    """
+    if location.options is None:
+        return
+    for prefix, lease in list(_leases.items()):
+        if f"{location}/".startswith(f"{prefix}/"):
+            lease.check()
+
+
+@contextmanager
+def _lease(output: Location) -> Iterator[None]:
+    from pomona.storage.lease import Lease
+    from pomona.storage.s3 import S3Store
+
+    if output.options is not None and output.options.sole_writer:
+        yield
+        return
+    lease = Lease(S3Store(output))
+    lease.take()
+    _leases[str(output)] = lease
+    try:
+        yield
+    finally:
+        del _leases[str(output)]
+        lease.give_back()
+
+
+@contextmanager
+def _folder_lock(output: Location) -> Iterator[None]:
     folder = Path(output.path)
     existed = folder.exists()
     descriptor = _locked(folder, output)

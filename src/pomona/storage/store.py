@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pomona.storage.location import Location
 
@@ -47,6 +47,26 @@ class ReadFailed(Exception):  # noqa: N818 - likewise
     """The storage failed to deliver, also when asked again."""
 
 
+Outcome = NotFound | NotPermitted | Changed | ReadFailed
+"""What a read may come to instead of bytes."""
+
+
+class Wanted(NamedTuple):
+    """One read of many.
+
+    Attributes:
+        key: what to read.
+        etag: the version that was listed; None takes any.
+        start: where to begin, in bytes; None reads the whole object.
+        length: how many bytes, at most.
+    """
+
+    key: str | bytes
+    etag: str | None
+    start: int | None
+    length: int
+
+
 class Skipped(Protocol):
     """Counts what a listing leaves out."""
 
@@ -71,6 +91,12 @@ class Store(Protocol):
     def read(self, key: str | bytes, *, etag: str | None = None, limit: int = -1) -> bytes:
         """The content of ``key``; at most ``limit`` bytes of it where given."""
 
+    def read_many(self, wanted: Iterable[Wanted]) -> Iterator[bytes | Outcome]:
+        """Read in order; what went wrong with one read takes its place.
+
+        ``wanted`` is consumed ahead of what is handed out, by a bounded number of bytes.
+        """
+
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         """``length`` bytes of ``key`` from ``start`` (fewer where the file ends)."""
 
@@ -88,6 +114,9 @@ class Store(Protocol):
 
     def exists(self, key: str) -> bool:
         """Whether ``key`` can be found."""
+
+    def is_folder(self, key: str) -> bool:
+        """Whether ``key`` is a folder, or a prefix with something below it."""
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in ``folder`` (which ends in ``/``), sorted."""

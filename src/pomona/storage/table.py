@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pomona.errors import TableError
-from pomona.storage import NotFound, NotPermitted, ReadFailed, open_store
+from pomona.errors import PomonaError, TableError
+from pomona.storage import NotFound, NotPermitted, ReadFailed, answers, open_store
 from pomona.storage.datafile import DataFile, now_ms, write_datafile
+from pomona.storage.delta import delta_options
+from pomona.storage.lock import ensure_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,6 +43,7 @@ class Table:
         self.location = location
         self.schema = schema
         self._delta: DeltaTable | None = None
+        self._options: dict[str, str] | None = None
 
     @property
     def store(self) -> Store:
@@ -62,8 +65,13 @@ class Table:
 
         try:
             if not self.exists():
+                self._options = delta_options(self.location)
                 self._delta = DeltaTable.create(
-                    str(self.location), self.schema, mode="ignore", configuration=_KEEP_LOG
+                    self.location.uri,
+                    self.schema,
+                    mode="ignore",
+                    configuration=_KEEP_LOG,
+                    storage_options=self._options,
                 )
             self._check_columns()
         except (DeltaError, OSError) as error:
@@ -136,6 +144,7 @@ class Table:
         from deltalake.exceptions import DeltaError
         from deltalake.transaction import AddAction, RemoveAction
 
+        ensure_held(self.location)
         actions: list[AddAction | RemoveAction] = [
             AddAction(
                 path=file.path,
@@ -210,11 +219,13 @@ class Table:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
-        if self._delta is None:
+        options = delta_options(self.location)
+        if self._delta is None or options != self._options:
             if not self.exists():
                 raise self._absent()
             try:
-                self._delta = DeltaTable(str(self.location))
+                self._delta = DeltaTable(self.location.uri, storage_options=options)
+                self._options = options
             except TableNotFoundError as error:
                 raise self._absent() from error
             except (DeltaError, OSError, ValueError) as error:
@@ -235,7 +246,9 @@ class Table:
             f"There is no table {self.location}.", "Run `pomona run INPUT OUTPUT` first."
         )
 
-    def _failure(self, verb: str, error: Exception) -> TableError:
+    def _failure(self, verb: str, error: Exception) -> PomonaError:
+        if self.location.scheme == "s3":
+            return answers.failure(verb, f"the table {self.location}", error)
         text = " ".join(str(error).split())[:300]
         return TableError(
             f"Cannot {verb} the table {self.location}: {text}",
