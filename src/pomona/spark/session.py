@@ -141,6 +141,15 @@ def is_local(master: str) -> bool:
     return _LOCAL.match(master) is not None
 
 
+def local_tasks(master: str) -> int | None:
+    """Tasks at a time of a local master; None where the workers are elsewhere."""
+    match = _LOCAL.match(master)
+    if match is None:
+        return None
+    cores = match.group(1) or "1"
+    return usable_cores() if cores == "*" else int(cores)
+
+
 def _settings(master: str, scratch: Path, verbose: bool) -> dict[str, str]:
     log4j = scratch / "log4j2.properties"
     log4j.write_text(_LOG4J.format(level="info" if verbose else "warn"), encoding="utf-8")
@@ -163,12 +172,10 @@ def _settings(master: str, scratch: Path, verbose: bool) -> dict[str, str]:
         "spark.executorEnv.MKL_NUM_THREADS": "1",
         "spark.task.maxFailures": str(_RETRIES),
     }
-    match = _LOCAL.match(master)
-    if match is not None:
-        cores = match.group(1) or "1"
-        cores = str(usable_cores()) if cores == "*" else cores
+    tasks = local_tasks(master)
+    if tasks is not None:
         settings |= {
-            "spark.master": f"local[{cores},{_RETRIES}]",
+            "spark.master": f"local[{tasks},{_RETRIES}]",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
         }

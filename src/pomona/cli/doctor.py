@@ -1,0 +1,68 @@
+"""``pomona doctor``: what works here, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pomona.cli import options as o
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("doctor")(examine)
+
+
+def examine(
+    uris: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT [OUTPUT]]",
+            help="Where the images are, and where the results shall go.",
+            show_default=False,
+        ),
+    ] = None,
+    master: o.Master = None,
+    spark_conf: o.SparkConf = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Check this machine, Spark and its workers, and that INPUT can be read and OUTPUT written."""
+    from pomona.cli.terminal import print_json, reporting
+
+    with reporting(verbose=verbose):
+        from itertools import chain
+
+        from pomona.access.doctor import examine_machine, examine_places, examine_spark
+        from pomona.errors import UsageError
+        from pomona.settings import load_settings
+        from pomona.storage import Location
+
+        places = [Location.parse(uri) for uri in uris or []]
+        if len(places) > 2:
+            raise UsageError(f"{len(places)} places were given.", "pomona doctor [INPUT [OUTPUT]]")
+        source, output = (*places, None, None)[:2]
+        settings = load_settings(master=master, spark_conf=o.pairs(spark_conf))
+        found = []
+        for check in chain(
+            examine_machine(settings.master),
+            examine_places(source, output),
+            examine_spark(settings.master, settings.spark_conf),
+        ):
+            found.append(check)
+            if not as_json and (check.mark == "fail" or not quiet):
+                _tell(check.mark, check.name, check.found, check.fix)
+        failed = any(check.mark == "fail" for check in found)
+        if as_json:
+            print_json({"ok": not failed, "checks": [check.facts() for check in found]})
+    if failed:
+        raise SystemExit(1)
+
+
+def _tell(mark: str, name: str, found: str, fix: str) -> None:
+    from pomona.cli.terminal import result
+
+    line = f"{mark:<4}  {name:<12}  {found}"
+    result(" ".join(f"{line}. Fix: {fix}".split("\n")) if fix else line)
