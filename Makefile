@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint roles clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,9 @@ lint: setup
 
 test: setup
 	$(BIN)/pytest
+
+roles: setup
+	$(BIN)/python benchmarks/roles.py
 
 clean:
 	rm -rf demo $(VENV)

@@ -3,15 +3,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pomona.storage import aws, s3
+from tests.servers.guard import guarded_moto
 from tests.servers.moto import empty, moto_server
 
-from pomona.storage import aws
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pyspark.sql import SparkSession
+
+    from tests.servers.guard import Guard
 
 ACCESS_KEY = "AKIAPOMONATESTS00001"
 SECRET_KEY = "secret-of-the-tests/0123456789abcdefghij"
@@ -73,3 +76,45 @@ def spark() -> Iterator[SparkSession]:
     session = start_session("local[2]", conf={"spark.sql.shuffle.partitions": "2"})
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def _guard_of_all_tests() -> Iterator[Guard]:
+    with guarded_moto() as guard:
+        yield guard
+
+
+@pytest.fixture
+def guard(
+    _guard_of_all_tests: Guard, aws_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Guard]:
+    """An empty S3 service that judges policies with their conditions; the environment names it."""
+    guard = _guard_of_all_tests
+    empty(guard.url)
+    guard.policies.clear()
+    guard.refused.clear()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", guard.url)
+    forget()
+    yield guard
+    forget()
+
+
+@pytest.fixture
+def become(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let what follows run with the rights of some documents; without any, those of the owner."""
+
+    def act(*documents: dict[str, Any]) -> None:
+        name = f"AKIA{len(guard.policies):016}" if documents else "AKIAOWNER00000000000"
+        if documents:
+            guard.policies[name] = list(documents)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
+        forget()
+        guard.refused.clear()
+
+    return act
+
+
+def forget() -> None:
+    """Clients that keep the credentials of the last role."""
+    aws.forget()
+    s3._store.cache_clear()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from tests.command import pomona
 
 _RUN = ["run", "images", "out"]

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from tests.command import facts, pomona
 
 from pomona.samples import write_samples
+from tests.command import facts, pomona
 
 _COUNT = 90
 

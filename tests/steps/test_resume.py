@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.command import Started, facts, gone, pomona
 
 from pomona.samples import write_faults, write_samples
+from tests.command import Started, facts, gone, pomona
 
 _FINE = ("--precision", "fp32", "--task-images", "12", "--chunk-tasks", "2", "--max-rejects", "50%")
 """Many small commits, so that there is something between them."""

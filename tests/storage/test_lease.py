@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.servers.faults import Fault, fault_proxy
-from tests.servers.objects import object_server
 
 from pomona.errors import BusyError, StorageError
 from pomona.storage import Location, StorageOptions, aws, open_store
 from pomona.storage.lease import KEY, Lease
 from pomona.storage.lock import ensure_held, writing
 from pomona.storage.s3 import S3Store
+from tests.servers.faults import Fault, fault_proxy
+from tests.servers.objects import object_server
 
 if TYPE_CHECKING:
     from pathlib import Path

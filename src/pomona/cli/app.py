@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pomona.cli import compact, doctor, embed, reduce, report, run, sample
+from pomona.cli import compact, doctor, embed, iam, reduce, report, run, sample
 
 app = typer.Typer(
     name="pomona",
@@ -39,5 +39,5 @@ def _root(
     """Options that stand before a command."""
 
 
-for command in (run, embed, reduce, report, compact, doctor, sample):
+for command in (run, embed, reduce, report, compact, doctor, iam, sample):
     command.register(app)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Choice = TypeVar("Choice", bound=str)
 
 _CHAIN = "The chain"
 _NETWORK = "The network"
@@ -328,3 +330,17 @@ def pairs(texts: list[str] | None) -> dict[str, str] | None:
             )
         found[key.strip()] = value.strip()
     return found
+
+
+def one_of(name: str, value: str, choices: tuple[Choice, ...]) -> Choice:
+    """``value`` as one of the choices.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    for choice in choices:
+        if value == choice:
+            return choice
+    from pomona.errors import UsageError
+
+    raise UsageError(f"--{name} {value} is not known.", f"Give one of: {', '.join(choices)}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pomona.errors import InputError
+from pomona.errors import InputError, StorageError
 from pomona.images import tar
 from pomona.images.sniffing import (
     HEAD_BYTES,
@@ -238,6 +238,9 @@ def _index(store: Store, row: dict[str, Any], skipped: SkippedFiles) -> Iterator
 def _nearest(location: Location) -> str:
     """Advice that names the part of a path that does exist."""
     at = location
-    while not at.is_root and not open_store(at.parent).exists(at.name):
-        at = at.parent
+    try:
+        while not at.is_root and not open_store(at.parent).exists(at.name):
+            at = at.parent
+    except StorageError:
+        return "Check the spelling; what lies above it may not be listed with these credentials."
     return f"Check the spelling: {at} exists, what follows it does not."

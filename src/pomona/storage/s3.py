@@ -126,7 +126,11 @@ class S3Store:
     def stat(self, key: str) -> Status | None:
         """Size and version of an object; None where there is none."""
         name = self._key(key)
-        for item in self._page(Prefix=name, MaxKeys=1):
+        try:
+            found = self._page(Prefix=name, MaxKeys=1)
+        except StorageError as refused:
+            return self._asked(name, refused)
+        for item in found:
             if item["Key"] == name:
                 return Status(item["Size"], _bare(item["ETag"]))
         return None
@@ -216,6 +220,22 @@ class S3Store:
             raise answers.failure("list", self._place(arguments["Prefix"]), error) from error
         items: list[dict[str, Any]] = found.get("Contents", [])
         return items
+
+    def _asked(self, name: str, refused: StorageError) -> Status | None:
+        """An object's status where its bare name may not be listed.
+
+        The rights to ``in/`` do not include listing ``in``, which would show ``in-other/`` too. A
+        missing object is then refused as a forbidden one is.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            found = self._client.head_object(Bucket=self._root.bucket, Key=name)
+        except ClientError as error:
+            if answers.code_of(error) in ("404", "403"):
+                return None
+            raise refused from error
+        return Status(found["ContentLength"], _bare(found["ETag"]))
 
     def _listed(self, prefix: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
