@@ -16,6 +16,7 @@ from pomona.access.check import Check, attempt, fail, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pomona.access.policies import Role
     from pomona.storage import Location
 
 
@@ -31,15 +32,37 @@ def examine_machine(master: str) -> Iterator[Check]:
     yield attempt("scratch disk", machine.check_scratch)
 
 
-def examine_places(source: Location | None, output: Location | None) -> Iterator[Check]:
-    """INPUT and OUTPUT, each where it is given."""
+def examine_places(
+    source: Location | None,
+    output: Location | None,
+    role: Role | None = None,
+    *,
+    folder: str = "",
+) -> Iterator[Check]:
+    """INPUT and OUTPUT, each where it is given, and the rights to them where they are on S3.
+
+    Args:
+        source: INPUT.
+        output: OUTPUT.
+        role: whose rights the credentials should have, no more and no fewer. None: those of the
+            pipeline, and more is worth a warning only.
+        folder: the uploader's, below INPUT.
+    """
+    remote = [place for place in (source, output) if place is not None and place.scheme == "s3"]
+    if remote:
+        credentials = attempt("credentials", lambda: _credentials(remote[0]))
+        yield credentials
+        if credentials.mark != "fail":
+            yield from _rights(source, output, role, folder)
+    if role in ("uploader", "reader"):
+        return
     if source is not None:
         yield attempt("input", lambda: _input(source))
     if output is not None:
         yield attempt("output", lambda: _output(output))
         if output.scheme == "file":
-            folder = Path(output.path)
-            yield attempt("output disk", lambda: machine.check_disk("output disk", folder))
+            at = Path(output.path)
+            yield attempt("output disk", lambda: machine.check_disk("output disk", at))
 
 
 def examine_spark(master: str, spark_conf: Mapping[str, str] | None = None) -> Iterator[Check]:
@@ -58,6 +81,22 @@ def examine_spark(master: str, spark_conf: Mapping[str, str] | None = None) -> I
             )
             return
         yield from check_spark(workspace, master=master, spark_conf=spark_conf)
+
+
+def _credentials(location: Location) -> Check:
+    from pomona.access.rights import check_credentials
+
+    return check_credentials(location)
+
+
+def _rights(
+    source: Location | None, output: Location | None, role: Role | None, folder: str
+) -> Iterator[Check]:
+    from pomona.access.rights import check_rights
+
+    yield from check_rights(
+        role or "pipeline", source, output, folder=folder, strict=role is not None
+    )
 
 
 def _input(location: Location) -> Check:

@@ -23,6 +23,18 @@ def examine(
             show_default=False,
         ),
     ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            "--role",
+            metavar="pipeline|uploader|reader",
+            help="On S3: whose rights the credentials should have, and none besides.",
+        ),
+    ] = None,
+    add_under: Annotated[
+        str,
+        typer.Option("--add-under", metavar="FOLDER", help="The uploader's sub-folder of INPUT."),
+    ] = "",
     master: o.Master = None,
     spark_conf: o.SparkConf = None,
     as_json: o.Json = False,
@@ -36,6 +48,7 @@ def examine(
         from itertools import chain
 
         from pomona.access.doctor import examine_machine, examine_places, examine_spark
+        from pomona.access.policies import ROLES
         from pomona.errors import UsageError
         from pomona.settings import load_settings
         from pomona.storage import Location
@@ -44,11 +57,14 @@ def examine(
         if len(places) > 2:
             raise UsageError(f"{len(places)} places were given.", "pomona doctor [INPUT [OUTPUT]]")
         source, output = (*places, None, None)[:2]
+        whose = None if role is None else o.one_of("role", role, ROLES)
+        if whose is not None and all(place.scheme == "file" for place in places):
+            raise UsageError("--role is about S3, and no place is there.", "Give s3:// addresses.")
         settings = load_settings(master=master, spark_conf=o.pairs(spark_conf))
         found = []
         for check in chain(
             examine_machine(settings.master),
-            examine_places(source, output),
+            examine_places(source, output, whose, folder=add_under),
             examine_spark(settings.master, settings.spark_conf),
         ):
             found.append(check)
@@ -64,5 +80,5 @@ def examine(
 def _tell(mark: str, name: str, found: str, fix: str) -> None:
     from pomona.cli.terminal import result
 
-    line = f"{mark:<4}  {name:<12}  {found}"
+    line = f"{mark:<4}  {name:<17}  {found}"
     result(" ".join(f"{line}. Fix: {fix}".split("\n")) if fix else line)
