@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pomona.access.policies import Prefix, Terms
+from pomona.access.policies import Prefix, Terms, pipeline_policy
 from pomona.errors import InputError, StorageError
 from pomona.images.listing import SkippedFiles, list_images, open_source
+from pomona.samples import write_samples
 from pomona.storage import Location, NotPermitted, open_store
 from tests.servers import roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.servers.guard import Guard
 
@@ -53,15 +58,39 @@ def test_the_pipeline_lists_reads_and_writes(places: Guard, become: Callable[...
 
 
 def test_the_pipeline_reads_a_single_tar(places: Guard, become: Callable[..., None]) -> None:
-    from pomona.access.policies import pipeline_policy
-
     become(pipeline_policy(Prefix("orchard", "tars/shard.tar"), roles.OUTPUT, Terms()))
     assert listed("s3://orchard/tars/shard.tar") == ["x.jpg"]
 
 
-def test_an_empty_input_is_one_message(places: Guard, become: Callable[..., None]) -> None:
-    from pomona.access.policies import pipeline_policy
+def test_the_whole_chain_runs_with_the_pipelines_rights_alone(
+    places: Guard, become: Callable[..., None], tmp_path: Path
+) -> None:
+    become()
+    owner = roles.client(places.url, {"aws_access_key_id": "A", "aws_secret_access_key": "x"})
+    write_samples(tmp_path / "images", count=60, processes=1)
+    for path in (tmp_path / "images").rglob("*.jpg"):
+        key = f"fruit/{path.relative_to(tmp_path / 'images')}"
+        owner.put_object(Bucket="orchard", Key=key, Body=path.read_bytes())
+    become(pipeline_policy(Prefix("orchard", "fruit"), roles.OUTPUT, Terms()))
+    for embedded in (60, 0):
+        done = subprocess.run(
+            [sys.executable, "-m", "pomona", "run", "s3://orchard/fruit", "s3://results/out",
+             "--json"],
+            capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        facts = json.loads(done.stdout)
+        assert (facts["listed"], facts["embedded"]) == (60, embedded)
+        assert places.refused == []
+    done = subprocess.run(
+        [sys.executable, "-m", "pomona", "compact", "s3://results/out"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert places.refused == []
 
+
+def test_an_empty_input_is_one_message(places: Guard, become: Callable[..., None]) -> None:
     become(pipeline_policy(Prefix("orchard", "nothing"), roles.OUTPUT, Terms()))
     with pytest.raises(InputError, match="INPUT does not exist"):
         open_source("s3://orchard/nothing")

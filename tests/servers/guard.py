@@ -8,6 +8,7 @@ counts as sent over TLS, since the loopback has none.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import threading
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
+from xml.etree import ElementTree
 
 from tests.servers.iam import allows
 
@@ -58,13 +60,26 @@ class Guard:
         path = unquote(environ["RAW_URI"].split("?")[0], errors="strict").lstrip("/")
         if documents is None or path.startswith("moto-api"):
             return True, True
-        action, arn, context = _request(environ, path)
-        if not allows(documents, action, arn, context):
-            self.refused.append(f"{action} {arn} {context.get('s3:prefix', '')}".strip())
-            return False, False
+        for action, arn, context in _requests(environ, path):
+            if not allows(documents, action, arn, context):
+                self.refused.append(f"{action} {arn} {context.get('s3:prefix', '')}".strip())
+                return False, False
         bucket, _, key = path.partition("/")
         seen = {"aws:SecureTransport": "true", "s3:prefix": key}
         return True, allows(documents, "s3:ListBucket", f"arn:aws:s3:::{bucket}", seen)
+
+
+def _requests(environ: dict[str, Any], path: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """A request, or the deletions that a bulk request consists of."""
+    if environ["REQUEST_METHOD"] != "POST" or "delete" not in environ["QUERY_STRING"].split("&"):
+        yield _request(environ, path)
+        return
+    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    environ["wsgi.input"] = io.BytesIO(body)
+    for element in ElementTree.fromstring(body).iter():
+        if element.tag.rpartition("}")[2] == "Key":
+            arn = f"arn:aws:s3:::{path.strip('/')}/{element.text}"
+            yield "s3:DeleteObject", arn, {"aws:SecureTransport": "true"}
 
 
 def _request(environ: dict[str, Any], path: str) -> tuple[str, str, dict[str, str]]:

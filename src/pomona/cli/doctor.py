@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(examine)
 
 
+@o.takes(o.SPARK, o.STORAGE)
 def examine(
     uris: Annotated[
         list[str] | None,
@@ -35,11 +36,10 @@ def examine(
         str,
         typer.Option("--add-under", metavar="FOLDER", help="The uploader's sub-folder of INPUT."),
     ] = "",
-    master: o.Master = None,
-    spark_conf: o.SparkConf = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
+    **flags: Any,
 ) -> None:
     """Check this machine, Spark and its workers, and that INPUT can be read and OUTPUT written."""
     from pomona.cli.terminal import print_json, reporting
@@ -53,14 +53,14 @@ def examine(
         from pomona.settings import load_settings
         from pomona.storage import Location
 
-        places = [Location.parse(uri) for uri in uris or []]
+        settings = load_settings(**flags | {"spark_conf": o.pairs(flags["spark_conf"])})
+        places = [Location.parse(uri, settings.storage) for uri in uris or []]
         if len(places) > 2:
             raise UsageError(f"{len(places)} places were given.", "pomona doctor [INPUT [OUTPUT]]")
         source, output = (*places, None, None)[:2]
         whose = None if role is None else o.one_of("role", role, ROLES)
         if whose is not None and all(place.scheme == "file" for place in places):
             raise UsageError("--role is about S3, and no place is there.", "Give s3:// addresses.")
-        settings = load_settings(master=master, spark_conf=o.pairs(spark_conf))
         found = []
         for check in chain(
             examine_machine(settings.master),
