@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "images": _BASE | {"storage"},
     "embedding": _BASE | {"storage", "spark", "images"},
     "reduction": _BASE | {"storage", "spark"},
+    "access": _BASE | {"embedding", "images", "spark", "storage", "workspace"},
     "report": _BASE | {"storage", "ledger", "reduction.saving"},
     "steps": _BASE
     | {"embedding", "images", "ledger", "reduction", "report", "settings", "spark", "storage"}
@@ -46,6 +47,7 @@ PURE = [
     "images.sniffing",
     "reduction.moments",
     "reduction.principal",
+    "access.policies",
     "samples",
 ]
 """Modules that compute: neither Spark nor the network's runtimes nor any storage."""

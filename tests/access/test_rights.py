@@ -13,7 +13,7 @@ from pomona.access.policies import ROLES, bucket_policy, public_access_block
 from pomona.access.rights import check_credentials, check_rights
 from pomona.samples import write_samples
 from pomona.storage import Location, aws
-from servers import roles
+from tests.servers import roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pomona.access.check import Check
     from pomona.access.policies import Role
-    from servers.guard import Guard
+    from tests.servers.guard import Guard
 
 PIPELINE = roles.documents()["pipeline"]
 
