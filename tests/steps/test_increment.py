@@ -129,7 +129,7 @@ def test_int8_stays_near_and_keeps_its_network(place: tuple[Path, Path]) -> None
     images, output = place
     found = facts("embed", images, output, "--precision", "int8")
     assert _balance(found) == (_COUNT - 1, 0, 0)
-    assert any("int8 was asked for: cosine distance" in why for why in found["choices"])
+    assert any("cosine distance of int8 to fp32" in why for why in found["choices"])
     rows = _features(output)
     exact = rows.filter(pl.col("model").str.ends_with("fp32"))["features"].to_numpy()
     rough = rows.filter(pl.col("model") == found["model"])["features"].to_numpy()

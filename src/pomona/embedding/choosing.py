@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -26,7 +26,11 @@ MEAN_DISTANCE = 0.01
 WORST_DISTANCE = 0.05
 """Largest cosine distance of any image."""
 
-_ROUNDS = 3
+_SECONDS = 0.4
+"""Time for measuring, in all; every candidate gets at least three rounds."""
+
+
+Candidate = tuple[Engine, Precision]
 
 
 @dataclass(frozen=True)
@@ -66,39 +70,35 @@ def choose(
     Raises:
         ModelError: no engine can run the network, or not at this precision.
     """
-    why: list[str] = []
-    wanted: list[Engine] = ["openvino", "onnxruntime"]
-    if precision == "bf16":
-        if engine == "onnxruntime":
-            raise ModelError(
-                "bf16 needs the engine openvino.", "Leave --engine out, or take --precision fp32."
-            )
-        wanted = ["openvino"]
-    elif engine != "auto":
-        wanted = ["openvino" if engine == "openvino" else "onnxruntime"]
+    if precision == "bf16" and engine == "onnxruntime":
+        raise ModelError(
+            "bf16 needs the engine openvino.", "Leave --engine out, or take --precision fp32."
+        )
+    names: list[Engine] = [name for name in get_args(Engine) if engine in ("auto", name)]
+    bf16: Candidate = ("openvino", "bf16")
     exact: Precision = "int8" if precision == "int8" else "fp32"
-    tried = _try_engines(network, pixels, wanted, exact, why)
-    best = max(tried, key=lambda name: tried[name].rate)
-    dimension = tried[best].features.shape[1]
-    rates = " and ".join(f"{t.rate:,.0f} by {name} in {exact}" for name, t in tried.items())
-    if precision == "auto" and "openvino" in tried and has_bf16():
-        trial, told, good = _weigh_bf16(network, pixels, tried[best])
-        if good:
-            why.append(
-                f"openvino in bf16: {trial.rate:,.0f} images/s on one core here, {rates}; {told}"
-            )
-            return Choice("openvino", "bf16", dimension, tuple(why))
-        why.append(f"not bf16, which is too far from fp32 or not faster here: {told}")
-    if precision == "bf16":
-        if not has_bf16():
-            why.append("bf16 was asked for, though this processor only emulates it")
-        return Choice("openvino", "bf16", dimension, tuple(why))
-    why.append(f"{best} in {exact}: {rates} images/s on one core here")
+    candidates: list[Candidate] = [] if precision == "bf16" else [(name, exact) for name in names]
+    if precision == "bf16" or (precision == "auto" and "openvino" in names and has_bf16()):
+        candidates.append(bf16)
+    why: list[str] = []
+    trials = _try(network, pixels, candidates, why)
+    best = max((c for c in trials if c != bf16), key=lambda c: trials[c].rate, default=bf16)
+    rates = ", ".join(f"{n} in {p} {trial.rate:,.0f}" for (n, p), trial in trials.items())
+    if bf16 in trials and best != bf16:
+        distances = cosine_distances(trials[bf16].features, trials[best].features)
+        close = distances.mean() <= MEAN_DISTANCE and distances.max() <= WORST_DISTANCE
+        if close and trials[bf16].rate > trials[best].rate:
+            best = bf16
+            rates += f"; {_told('bf16', distances)}"
+        else:
+            problem = "not faster here" if close else f"too far: {_told('bf16', distances)}"
+            rates += f"; bf16 is {problem}"
     if original is not None:
-        exact_runtime = open_runtime(original, engine=best, precision="fp32", threads=1)
-        distances = cosine_distances(tried[best].features, _trial(exact_runtime, pixels).features)
-        why.append(f"int8 was asked for: {_told(distances)}")
-    return Choice(best, exact, dimension, tuple(why))
+        exact_runtime = open_runtime(original, engine=best[0], precision="fp32", threads=1)
+        moved = cosine_distances(trials[best].features, _features(exact_runtime, pixels))
+        rates += f"; {_told('int8', moved)}"
+    why.insert(0, f"{best[0]} in {best[1]} (images/s on one core here: {rates})")
+    return Choice(*best, trials[best].features.shape[1], tuple(why))
 
 
 def has_bf16() -> bool:
@@ -122,67 +122,71 @@ def cosine_distances(left: NDArray[np.float32], right: NDArray[np.float32]) -> N
     return np.where(both_zero, 0.0, 1.0 - cosines)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Trial:
     features: NDArray[np.float32]
     rate: float
 
 
-def _try_engines(
-    network: Network,
-    pixels: NDArray[np.uint8],
-    engines: list[Engine],
-    precision: Precision,
-    why: list[str],
-) -> dict[Engine, _Trial]:
-    tried: dict[Engine, _Trial] = {}
+def _try(
+    network: Network, pixels: NDArray[np.uint8], candidates: list[Candidate], why: list[str]
+) -> dict[Candidate, _Trial]:
+    """Features and rate of every candidate that can run the network.
+
+    Raises:
+        ModelError: none can, or what comes out are no features.
+    """
+    runtimes: dict[Candidate, Runtime] = {}
     failures: list[ModelError] = []
-    for engine in engines:
+    for engine, precision in candidates:
         try:
-            tried[engine] = _trial(
-                open_runtime(network, engine=engine, precision=precision, threads=1), pixels
+            runtimes[engine, precision] = open_runtime(
+                network, engine=engine, precision=precision, threads=1
             )
         except ModelError as error:
             failures.append(error)
-            why.append(f"engine {engine} left out: {error.what}")
-    if not tried:
+            why.append(f"without {engine}: {error.what}")
+    if not runtimes:
         raise failures[0]
-    for engine, trial in tried.items():
+    trials = {c: _Trial(_features(runtime, pixels), 0.0) for c, runtime in runtimes.items()}
+    for (engine, _), trial in trials.items():
         if trial.features.ndim != 2 or not np.isfinite(trial.features).all():
             raise ModelError(
                 f"{network.spec.name} run by {engine} gives features of shape "
                 f"{list(trial.features.shape)}, or values that are not finite.",
                 "Check the network, and --mean and --scale if its input is float.",
             )
-    return tried
+    _measure(runtimes, pixels, trials)
+    return trials
 
 
-def _weigh_bf16(
-    network: Network, pixels: NDArray[np.uint8], exact: _Trial
-) -> tuple[_Trial, str, bool]:
-    """Try bf16; how it went, how far it is from fp32, and whether it is close and faster."""
-    trial = _trial(open_runtime(network, engine="openvino", precision="bf16", threads=1), pixels)
-    distances = cosine_distances(trial.features, exact.features)
-    close = distances.mean() <= MEAN_DISTANCE and distances.max() <= WORST_DISTANCE
-    return trial, _told(distances), bool(close and trial.rate > exact.rate)
+def _measure(
+    runtimes: dict[Candidate, Runtime],
+    pixels: NDArray[np.uint8],
+    trials: dict[Candidate, _Trial],
+) -> None:
+    """The best rate of each over full batches, in turns, so that other load hits all alike."""
+    until = time.perf_counter() + _SECONDS
+    rounds = 0
+    while rounds < 3 or time.perf_counter() < until:
+        for candidate, runtime in runtimes.items():
+            full = np.resize(pixels, (runtime.batch, *pixels.shape[1:]))
+            begin = time.perf_counter()
+            runtime.embed(full)
+            rate = runtime.batch / (time.perf_counter() - begin)
+            trials[candidate].rate = max(trials[candidate].rate, rate)
+        rounds += 1
 
 
-def _told(distances: NDArray[np.float64]) -> str:
-    return f"cosine distance to fp32 {distances.mean():.4f} (worst {distances.max():.4f})"
-
-
-def _trial(runtime: Runtime, pixels: NDArray[np.uint8]) -> _Trial:
-    """Features of all the images, and the best rate of a few rounds over one full batch."""
-    features = np.concatenate(
-        [
-            runtime.embed(np.ascontiguousarray(pixels[at : at + runtime.batch]))
-            for at in range(0, len(pixels), runtime.batch)
-        ]
+def _features(runtime: Runtime, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    batches = range(0, len(pixels), runtime.batch)
+    return np.concatenate(
+        [runtime.embed(np.ascontiguousarray(pixels[at : at + runtime.batch])) for at in batches]
     )
-    full = np.resize(pixels, (runtime.batch, *pixels.shape[1:]))
-    fastest = float("inf")
-    for _ in range(_ROUNDS):
-        begin = time.perf_counter()
-        runtime.embed(full)
-        fastest = min(fastest, time.perf_counter() - begin)
-    return _Trial(features, runtime.batch / fastest)
+
+
+def _told(precision: str, distances: NDArray[np.float64]) -> str:
+    return (
+        f"cosine distance of {precision} to fp32 {distances.mean():.4f} "
+        f"(worst {distances.max():.4f})"
+    )
