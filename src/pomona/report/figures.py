@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 640, 260
 _LEFT, _BOTTOM, _TOP, _RIGHT = 46, 40, 12, 12
 _MOST_POINTS = 300
+_MARK_WIDTH = 170
 
 
 def scree(spectrum: NDArray[np.float64], k: int) -> Markup:
@@ -39,8 +40,9 @@ def scree(spectrum: NDArray[np.float64], k: int) -> Markup:
 
     points = " ".join(f"{x(c):.1f},{y(total[c - 1]):.1f}" for c in at)
     chosen_x, chosen_y = x(k), y(total[k - 1])
-    anchor = "end" if chosen_x > _WIDTH / 2 else "start"
-    shift = -8 if anchor == "end" else 8
+    # The curve rises from the left, so that the room below it to the right is free.
+    room = _WIDTH - _RIGHT - chosen_x > _MARK_WIDTH
+    anchor, shift = ("start", 8) if room else ("end", -8)
     ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if t <= count]
     title = f"{k} of {count} components keep {total[k - 1]:.1%} of the variance"
     parts = [
