@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -64,3 +67,16 @@ def test_cosine_distances_of_known_vectors() -> None:
     left = np.array([[1, 0], [1, 1], [0, 0], [1, 0]], np.float32)
     right = np.array([[2, 0], [1, -1], [0, 0], [-1, 0]], np.float32)
     np.testing.assert_allclose(cosine_distances(left, right), [0, 1, 0, 2], atol=1e-12)
+
+
+def test_a_signal_after_choosing_is_an_interrupt_and_no_crash() -> None:
+    code = (
+        "import os, signal, time, numpy as np\n"
+        "from pomona.embedding.catalogue import resolve\n"
+        "from pomona.embedding.choosing import choose\n"
+        "for _ in range(2): choose(resolve('pomona-s1'), np.zeros((4, 100, 100, 3), np.uint8))\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n")

@@ -120,3 +120,9 @@ def test_a_task_cut_from_a_large_batch_takes_its_own_rows_only() -> None:
     with pa.ipc.new_stream(sink, task.schema) as writer:
         writer.write_batch(task)
     assert sink.getvalue().size < 5_000
+
+
+def test_a_slow_network_gets_short_tasks() -> None:
+    assert PlanLimits.for_slots(2, 20_000, rate=40).task_images == 120
+    assert PlanLimits.for_slots(2, 20_000, rate=1).task_images == 32
+    assert PlanLimits.for_slots(2, 20_000, rate=3_000).task_images == 1_024

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from pomona.embedding.runtime import Engine, Precision, Runtime, open_runtime
+from pomona.embedding.runtime import Engine, Precision, Runtime, open_runtime, openvino_core
 from pomona.errors import ModelError
 
 if TYPE_CHECKING:
@@ -41,12 +41,14 @@ class Choice:
         engine: the library.
         precision: of its arithmetic.
         dimension: length of a feature vector, as it came out.
+        rate: images a second on one core of this machine.
         why: one sentence a decision, with the figures.
     """
 
     engine: Engine
     precision: Precision
     dimension: int
+    rate: float
     why: tuple[str, ...]
 
 
@@ -98,14 +100,12 @@ def choose(
         moved = cosine_distances(trials[best].features, _features(exact_runtime, pixels))
         rates += f"; {_told('int8', moved)}"
     why.insert(0, f"{best[0]} in {best[1]} (images/s on one core here: {rates})")
-    return Choice(*best, trials[best].features.shape[1], tuple(why))
+    return Choice(*best, trials[best].features.shape[1], trials[best].rate, tuple(why))
 
 
 def has_bf16() -> bool:
     """Whether OpenVINO finds bfloat16 instructions on this processor."""
-    import openvino as ov
-
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def cosine_distances(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:

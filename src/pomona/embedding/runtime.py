@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -70,15 +71,26 @@ def open_runtime(
         ) from error
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO, once per process and for as long as it lives.
+
+    Its processor plugin gives the main thread a stack for signals and frees it when the plugin
+    goes; with a second instance the thread is left with a stack that is gone, and the next signal
+    (Ctrl-C) ends the process with a segmentation fault.
+    """
+    import openvino as ov
+
+    return ov.Core()
+
+
 class _OpenVino:
     """One infer request over a fixed batch shape; short batches are padded."""
 
     def __init__(self, network: Network, precision: Precision, threads: int) -> None:
-        import openvino as ov
-
         spec = network.spec
         self.batch = batch_for(spec.size)
-        core = ov.Core()
+        core = openvino_core()
         model = core.read_model(network.onnx, b"")
         sides = [spec.size, spec.size]
         dims = [*sides, 3] if spec.layout == "NHWC" else [3, *sides]

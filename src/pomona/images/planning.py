@@ -18,6 +18,11 @@ from pomona.schema import SIZE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_TASK_SECONDS = 3.0
+_FEWEST, _MOST = 32, 1_024
+"""Images of a task: below, starting it costs more than its work; above, memory grows."""
+_QUICK = 1_000.0
+
 
 @dataclass(frozen=True)
 class PlanLimits:
@@ -35,15 +40,29 @@ class PlanLimits:
 
     @classmethod
     def for_slots(
-        cls, slots: int, images: int, *, task_images: int = 0, task_bytes: int = 0
+        cls,
+        slots: int,
+        images: int,
+        *,
+        rate: float = _QUICK,
+        task_images: int = 0,
+        task_bytes: int = 0,
     ) -> PlanLimits:
         """What suits a number of task slots and of images.
 
-        A task of 1,024 small images runs for about a second; fewer images are cut finer, so that
-        every slot has several tasks and a resumed run has somewhere to go on from. A chunk keeps
-        every slot busy for four tasks.
+        A task takes about three seconds of a core, so that progress can be seen and little is
+        done again after a crash; fewer images are cut finer, so that every slot has several
+        tasks. A chunk keeps every slot busy for four tasks.
+
+        Args:
+            slots: tasks that run at the same time.
+            images: to be embedded.
+            rate: images a second that the network does on one core.
+            task_images: of a task; 0 chooses.
+            task_bytes: of a task; 0 chooses.
         """
-        images_of_task = task_images or int(np.clip(-(-images // (slots * 4)), 32, 1_024))
+        most = np.clip(_TASK_SECONDS * rate, _FEWEST, _MOST)
+        images_of_task = task_images or int(np.clip(-(-images // (slots * 4)), _FEWEST, most))
         return cls(images_of_task, task_bytes or 64 << 20, max(4, 4 * slots))
 
 

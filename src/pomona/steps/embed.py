@@ -156,7 +156,11 @@ def _embed_todo(
     settings, ledger = run.settings, run.ledger
     slots = slots_of(context)
     limits = PlanLimits.for_slots(
-        slots, todo.rows, task_images=settings.task_images, task_bytes=settings.task_bytes
+        slots,
+        todo.rows,
+        rate=choice.rate,
+        task_images=settings.task_images,
+        task_bytes=settings.task_bytes,
     )
     if settings.chunk_tasks:
         limits = replace(limits, chunk_tasks=settings.chunk_tasks)
