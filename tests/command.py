@@ -11,18 +11,21 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _LIMIT = 240
 
 
 def pomona(
-    *arguments: str | Path, env: dict[str, str] | None = None, **options: Any
+    *arguments: str | Path,
+    env: dict[str, str] | None = None,
+    before: Sequence[str] = (),
+    **options: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command to its end, with another one before it where given."""
     return subprocess.run(
-        [sys.executable, "-m", "pomona", *map(str, arguments)],
+        [*before, sys.executable, "-m", "pomona", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=_LIMIT,
