@@ -73,6 +73,12 @@ def test_folders_are_walked_in_one_order_whatever_the_disk_says(tmp_path: Path) 
     assert found[:2] == ["a.jpg", "b.jpg"]
 
 
+def test_names_of_one_folder_are_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    names = ["a", "a.jpg", "a b.jpg", "a!.jpg", "ab.jpg", "A.jpg", "\x01a.jpg", "aé.jpg", "d", "l"]
+    fill(tmp_path, *names)
+    assert paths(tmp_path) == sorted(names, key=os.fsencode)
+
+
 def test_size_and_version_are_those_of_the_file(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg")
     (row,) = rows(tmp_path)
