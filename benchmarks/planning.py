@@ -81,10 +81,11 @@ def remembered(folder: Path, known: int) -> tuple[Table, Table]:
 
 @contextmanager
 def measured(what: str) -> Iterator[None]:
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), time.process_time()
     yield
-    seconds = time.perf_counter() - begin
-    print(f"{what:<46}{seconds:>8.1f} s{peak_of(os.getpid()) / 1e6:>10,.0f} MB", flush=True)
+    seconds, used = time.perf_counter() - begin, time.process_time() - used
+    peak = peak_of(os.getpid()) / 1e6
+    print(f"{what:<46}{seconds:>8.1f} s{used:>8.1f} s{peak:>10,.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"{'':<46}{'time':>10}{'peak so far':>13}")
+        print(f"{'':<46}{'time':>10}{'of a core':>10}{'peak so far':>13}")
         with measured("(making up the keys)"):
             rows = sum(batch.num_rows for batch in listing(0, options.keys))
         with measured(f"manifest of {rows:,} keys"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from pomona.embedding.known import KnownImages, _Digests
 from pomona.schema import FEATURES_TABLE, MANIFEST, REJECTS_TABLE
@@ -21,11 +22,11 @@ MODEL = "net@100px-fp32"
 Rows = list[tuple[str, str]]
 
 
-def test_digests_are_found_by_both_of_their_halves() -> None:
+@pytest.mark.parametrize("heads", [40, 1_000])
+def test_digests_are_found_by_both_of_their_halves(heads: int) -> None:
+    """Few first halves, which many share, and many, of which most stand alone."""
     chance = np.random.default_rng(0)
-    # Few first halves and few second ones, so that many share one half.
-    stored = chance.integers(0, 40, (500, 2)).astype(np.uint64)
-    asked = chance.integers(0, 50, (500, 2)).astype(np.uint64)
+    stored, asked = chance.integers(0, [heads, 9], (2, 500, 2)).astype(np.uint64)
     digests = _Digests([stored[:100], stored[100:100], stored[100:]])
     first, last = digests.find(asked)
     for row in range(len(asked)):

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -22,6 +23,9 @@ from pomona.samples import write_faults
 from pomona.samples.broken import encode
 from pomona.schema import MANIFEST
 from pomona.storage import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 JPEG = encode(Image.new("RGB", (8, 8), "tomato"), "JPEG")
 PNG = encode(Image.new("RGB", (8, 8), "tomato"), "PNG")
@@ -71,6 +75,12 @@ def test_folders_are_walked_in_one_order_whatever_the_disk_says(tmp_path: Path) 
     assert sorted(found) == sorted(names)
     assert found == paths(tmp_path / "two") == paths(tmp_path / "one")
     assert found[:2] == ["a.jpg", "b.jpg"]
+
+
+def test_names_of_one_folder_are_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    names = ["a", "a.jpg", "a b.jpg", "a!.jpg", "ab.jpg", "A.jpg", "\x01a.jpg", "aé.jpg", "d", "l"]
+    fill(tmp_path, *names)
+    assert paths(tmp_path) == sorted(names, key=os.fsencode)
 
 
 def test_size_and_version_are_those_of_the_file(tmp_path: Path) -> None:
@@ -222,24 +232,30 @@ for place in ("folders", "tars"):
 CLOSED = {"files/closed.jpg": 0, "files/no-entry": 0o744, "folders/shut": 0, "tars/shut.tar": 0}
 
 
-def test_what_may_not_be_read_is_a_reject_and_a_closed_folder_an_error(tmp_path: Path) -> None:
-    fill(tmp_path, "files/a.jpg", "files/closed.jpg", "files/no-entry/b.jpg")
-    fill(tmp_path, "folders/shut/c.jpg", "tars/shut.tar")
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_what_may_not_be_read_is_a_reject_and_a_closed_folder_an_error(open_folder: Path) -> None:
+    fill(open_folder, "files/a.jpg", "files/closed.jpg", "files/no-entry/b.jpg")
+    fill(open_folder, "folders/shut/c.jpg", "tars/shut.tar")
     for name, mode in CLOSED.items():
-        (tmp_path / name).chmod(mode)
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o755)  # pytest's own are closed to others
+        (open_folder / name).chmod(mode)
     here = str(Path(__file__).parent)
     try:
         done = subprocess.run(
-            [sys.executable, "-B", "-c", AS_NOBODY, here, str(tmp_path)],
+            [sys.executable, "-B", "-c", AS_NOBODY, here, str(open_folder)],
             capture_output=True,
             text=True,
             timeout=60,
         )
     finally:
         for name in CLOSED:
-            (tmp_path / name).chmod(0o755)
+            (open_folder / name).chmod(0o755)
     assert done.returncode == 0, done.stderr
     outcomes, of_folder, of_tar = done.stdout.splitlines()
     assert json.loads(outcomes) == {

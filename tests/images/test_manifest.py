@@ -3,7 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pytest
 
+from pomona.errors import LayoutError
+from pomona.images.layout import Layout
 from pomona.images.manifest import Manifest
 from pomona.schema import MANIFEST
 
@@ -44,3 +47,18 @@ def test_the_layout_is_that_of_all_paths_and_not_of_the_first(tmp_path: Path) ->
     deep = [f"val/Fruit/Apple/Gala/{i}.jpg" for i in range(4_000)]
     manifest = Manifest.write([_rows(shallow + deep)], tmp_path / "m.arrow")
     assert manifest.detect_layout().template == "{split}/**/{species}/{label}/{name}"
+
+
+@pytest.mark.parametrize("template", ["{split}/{label}/{name}", "**/{label}/{name}", "{name}"])
+def test_a_layout_that_fits_is_taken(tmp_path: Path, template: str) -> None:
+    batches = [_rows(["stray.jpg"]), _rows(["train/Apple/1.jpg"] * 3_000)]
+    Manifest.write(batches, tmp_path / "m.arrow").check_layout(Layout(template))
+    Manifest.write([], tmp_path / "m.arrow").check_layout(Layout(template))
+
+
+def test_a_layout_that_fits_nothing_is_refused_and_a_better_one_named(tmp_path: Path) -> None:
+    paths = [f"train/Apple/{i}.jpg" for i in range(5_000)]
+    manifest = Manifest.write([_rows(paths)], tmp_path / "m.arrow")
+    with pytest.raises(LayoutError, match=r"train/Apple/0\.jpg") as caught:
+        manifest.check_layout(Layout("{split}/{species}/{label}/{name}"))
+    assert "{split}/{label}/{name}" in caught.value.fix

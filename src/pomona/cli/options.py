@@ -55,7 +55,7 @@ Layout = Annotated[
     typer.Option(
         "--layout",
         metavar="TEMPLATE",
-        help="How to read label, split and group from paths, such as '{split}/{label}/{name}'. Default: detected.",  # noqa: E501
+        help="How to read label, split and group from paths, such as '{split}/{label}/{name}'; * is any folder, ** any number of them. Default: detected.",  # noqa: E501
         rich_help_panel=_CHAIN,
     ),
 ]

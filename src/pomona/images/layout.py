@@ -83,20 +83,27 @@ class Layout:
 
     def place(self, path: str) -> Place:
         """Label, split and group of ``path``; all None where it is too short or does not match."""
-        if not self._sees_shards:
-            path = without_shards(path)
-        if self._depth is not None:
-            segments = path.rsplit("/", self._depth)
-            if len(segments) < self._depth:
-                return NOWHERE
-            path = "/".join(segments[-self._depth :])
-        match = self._pattern.match(path)
+        match = self._match(path)
         if match is None:
             return NOWHERE
         found = match.groupdict()
         return Place(
             found.get("label"), found.get("split"), found.get("group", found.get("species"))
         )
+
+    def fits(self, path: str) -> bool:
+        """Whether the template matches ``path``."""
+        return self._match(path) is not None
+
+    def _match(self, path: str) -> re.Match[str] | None:
+        if not self._sees_shards:
+            path = without_shards(path)
+        if self._depth is not None:
+            segments = path.rsplit("/", self._depth)
+            if len(segments) < self._depth:
+                return None
+            path = "/".join(segments[-self._depth :])
+        return self._pattern.match(path)
 
 
 def without_shards(path: str) -> str:

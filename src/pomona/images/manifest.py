@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from pomona.errors import LayoutError
 from pomona.images.layout import LayoutDetector
 from pomona.schema import MANIFEST, PATH, SIZE
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _SHOWN_TO_DETECTOR = 1_000
 """About as many paths of each batch vote for the layout, evenly spread over it."""
+_KEPT, _KEPT_IN_ALL = 50, 10_000
+"""Some of these are kept, of a batch and of all, to try a layout of the user's on."""
 
 
 class Manifest:
@@ -31,6 +34,7 @@ class Manifest:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._detector = LayoutDetector()
+        self._examples: list[str] = []
         self.rows = 0
         self.bytes = 0
 
@@ -49,8 +53,10 @@ class Manifest:
                 sizes = batch.column(SIZE).to_numpy()
                 manifest.bytes += int(sizes[sizes > 0].sum())
                 step = max(1, batch.num_rows // _SHOWN_TO_DETECTOR)
-                shown = batch.column(PATH).take(np.arange(0, batch.num_rows, step))
-                manifest._detector.see(shown.to_pylist())
+                shown = batch.column(PATH).take(np.arange(0, batch.num_rows, step)).to_pylist()
+                manifest._detector.see(shown)
+                if len(manifest._examples) < _KEPT_IN_ALL:
+                    manifest._examples += shown[:: max(1, len(shown) // _KEPT)]
         return manifest
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -60,3 +66,16 @@ class Manifest:
     def detect_layout(self) -> Layout:
         """The layout that most of the paths vote for."""
         return self._detector.layout()
+
+    def check_layout(self, layout: Layout) -> None:
+        """Refuse a layout that says nothing of any path, before hours are spent with it.
+
+        Raises:
+            LayoutError: it fits none of some paths that are spread evenly over the listing.
+        """
+        if self._examples and not any(map(layout.fits, self._examples)):
+            raise LayoutError(
+                f"The layout {layout.template!r} fits no path of INPUT, "
+                f"such as {self._examples[0]!r}.",
+                f"Without --layout it would be {self.detect_layout().template!r}.",
+            )

@@ -94,6 +94,7 @@ def embed(run: Run, text: str) -> None:
 
 def _list(run: Run, source: Source) -> Manifest:
     """List INPUT, and settle the layout of its paths."""
+    from pomona.images.layout import Layout
     from pomona.images.listing import SkippedFiles, list_images
     from pomona.images.manifest import Manifest
 
@@ -113,6 +114,8 @@ def _list(run: Run, source: Source) -> Manifest:
             "Images are found by extension (.jpg, .png, .webp, ...) or content, in folders "
             "and in tars; hidden files do not count.",
         )
+    if run.settings.layout:
+        manifest.check_layout(Layout(run.settings.layout))
     ledger.layout = run.settings.layout or manifest.detect_layout().template
     run.observer.note(f"{manifest.rows:,} images listed; layout {ledger.layout}")
     return manifest
