@@ -168,9 +168,16 @@ def test_a_jpeg_of_very_many_scans_is_refused() -> None:
     last = data.rindex(b"\xff\xda")
     scan, end = data[last:-2], data[-2:]
     assert decode(data[:-2] + scan * 5 + end, wanted=100, limits=LIMITS).width == 24
-    with pytest.raises(RejectedImage, match="scans") as caught:
-        decode(data[:-2] + scan * 5_000 + end, wanted=100, limits=LIMITS)
-    assert caught.value.reason is Reason.CORRUPT
+    many = data[:-2] + scan * 5_000 + end
+    for hostile in (many, many[:20] + b"junk" + many[20:]):
+        with pytest.raises(RejectedImage, match="scans") as caught:
+            decode(hostile, wanted=100, limits=LIMITS)
+        assert caught.value.reason is Reason.CORRUPT
+
+
+def test_a_baseline_jpeg_may_hold_what_looks_like_scans() -> None:
+    data = encode(SMALL, "JPEG", comment=b"\xff\xda" * 5_000)
+    assert decode(data, wanted=100, limits=LIMITS).width == 24
 
 
 def exif() -> bytes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import simplejpeg
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
-from pomona.images.headers import declared_size, ends_early
+from pomona.images.headers import declared_size, ends_early, jpeg_markers
 from pomona.images.limits import DecodeLimits, RejectedImage, check_pixels, check_size
 from pomona.images.pixels import orientation_of, pixels_of, upright
 from pomona.images.sniffing import HEAD_BYTES, camera_raw, sniff
@@ -36,12 +36,12 @@ scaled decoding cannot be seen in the result."""
 # Image.open finds these without importing every plugin that Pillow has.
 _PLUGINS = (TiffImagePlugin, WebPImagePlugin)
 
-_START_OF_SCAN = b"\xff\xda"
+_APP1 = 0xE1
+"""The kind of segment that holds Exif and XMP; a JPEG without any stands upright."""
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_SCAN = 0xDA
 _MAX_SCANS = 500
 """A progressive JPEG has about ten; every further one costs a pass over the whole image."""
-
-_TURNED_MARKS = (b"Exif\0\0", b"tiff:Orientation")
-"""A JPEG without either of these, of Exif and of XMP, stands upright."""
 
 _TILE_TAGS = (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)
 
@@ -87,8 +87,13 @@ def decode(data: bytes, *, wanted: int, limits: DecodeLimits, path: str = "") ->
 
 
 def _decode_jpeg(data: bytes, wanted: int, limits: DecodeLimits) -> DecodedImage:
-    if (scans := data.count(_START_OF_SCAN)) > _MAX_SCANS:
-        raise RejectedImage(Reason.CORRUPT, f"{scans:,} scans; at most {_MAX_SCANS} are decoded")
+    markers = jpeg_markers(data)
+    if markers & _PROGRESSIVE or _SCAN not in markers:
+        scans = data.count(bytes([0xFF, _SCAN]))
+        if scans > _MAX_SCANS:
+            raise RejectedImage(
+                Reason.CORRUPT, f"{scans:,} scans; at most {_MAX_SCANS} are decoded"
+            )
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -107,7 +112,7 @@ def _decode_jpeg(data: bytes, wanted: int, limits: DecodeLimits) -> DecodedImage
         )
     except ValueError:
         return _decode_with_pillow(data, wanted, limits, "JPEG")
-    if any(mark in data for mark in _TURNED_MARKS):
+    if _APP1 in markers:
         orientation = _jpeg_orientation(data, limits)
         pixels = upright(pixels, orientation)
         if orientation >= 5:

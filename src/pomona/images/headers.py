@@ -1,6 +1,6 @@
 """What an image file promises: its declared size, and whether all of its bytes are there.
 
-Only consulted once a decoder has failed, to give the failure its right name. Every function takes
+Mostly consulted once a decoder has failed, to give the failure its right name. Every function takes
 hostile bytes and never raises.
 """
 
@@ -36,6 +36,11 @@ def ends_early(data: bytes, name: str) -> bool:
         return _ENDS[name](data)
     except (struct.error, IndexError):
         return True
+
+
+def jpeg_markers(data: bytes) -> set[int]:
+    """The kinds of the segments before the first scan of a JPEG (T.81, table B.1)."""
+    return {marker for marker, _ in _jpeg_segments(data)[0]}
 
 
 def _jpeg_segments(data: bytes) -> tuple[list[tuple[int, int]], bool]:
