@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import sys
@@ -10,6 +11,10 @@ from pathlib import Path
 
 def own_peak() -> int:
     """Largest resident memory of this process so far, in bytes."""
+    exact = peak_of(os.getpid())
+    if exact:
+        return exact
+    # What the parent had taken before it started this process may be counted in here.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import simplejpeg
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
-from pomona.images.headers import declared_size, ends_early, jpeg_markers
+from pomona.images.headers import contradicts_itself, declared_size, ends_early, jpeg_markers
 from pomona.images.limits import DecodeLimits, RejectedImage, check_pixels, check_size
 from pomona.images.pixels import orientation_of, pixels_of, upright
 from pomona.images.sniffing import HEAD_BYTES, camera_raw, sniff
@@ -213,6 +213,8 @@ def _explain(error: Exception, data: bytes, name: str) -> RejectedImage:
         return RejectedImage(Reason.TRUNCATED, _sentence(error))
     if ends_early(data, name):
         return RejectedImage(Reason.TRUNCATED, "the data ends before the image does")
+    if contradicts_itself(data, name):
+        return RejectedImage(Reason.CORRUPT, f"the {name} header contradicts itself")
     if any(word in text for word in _UNSUPPORTED):
         return RejectedImage(Reason.UNSUPPORTED_FORMAT, _sentence(error))
     if isinstance(error, UnidentifiedImageError):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_BMP_HEADERS = frozenset(size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124))
+"""Lengths that a BMP's second header has had, from OS/2 to its fifth version."""
 _TIFF_WIDTHS = {1: 1, 3: 2, 4: 4, 16: 8}
 
 
@@ -107,6 +109,11 @@ def _gif_size(data: bytes) -> tuple[int, int] | None:
 
 def _gif_ends_early(data: bytes) -> bool:
     return not data.rstrip(b"\0").endswith(b";")
+
+
+def contradicts_itself(data: bytes, name: str) -> bool:
+    """Whether the header names a kind of header that the format never had."""
+    return name == "BMP" and data[14:18] not in _BMP_HEADERS
 
 
 def _bmp_size(data: bytes) -> tuple[int, int] | None:
