@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pomona.storage import aws, s3
+from pomona.storage import aws
 from tests.servers.guard import guarded_moto
 from tests.servers.moto import empty, moto_server
 
@@ -94,9 +94,9 @@ def guard(
     guard.policies.clear()
     guard.refused.clear()
     monkeypatch.setenv("AWS_ENDPOINT_URL", guard.url)
-    forget()
+    aws.forget()
     yield guard
-    forget()
+    aws.forget()
 
 
 @pytest.fixture
@@ -108,13 +108,7 @@ def become(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
         if documents:
             guard.policies[name] = list(documents)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
-        forget()
+        aws.forget()
         guard.refused.clear()
 
     return act
-
-
-def forget() -> None:
-    """Clients that keep the credentials of the last role."""
-    aws.forget()
-    s3._store.cache_clear()

@@ -54,7 +54,7 @@ def run_chain(
     if "embed" in steps:
         if source is None:
             raise UsageError("INPUT is missing.", "pomona embed INPUT OUTPUT")
-        if Location.parse(source) == output:
+        if Location.parse(source, settings.storage) == output:
             raise UsageError(
                 f"INPUT and OUTPUT are the same folder: {output}", "Choose another OUTPUT."
             )

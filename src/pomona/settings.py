@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     do: OUTPUT is then not locked."""
     retry_seconds: Annotated[int, Field(ge=1, le=3600)] = 120
     """How long a failing request to S3 is tried again."""
+    silence_seconds: Annotated[int, Field(ge=1, le=600)] = 20
+    """How long an answer of S3 may stand still before it counts as failed."""
 
     @field_validator("mean", "scale", mode="before")
     @classmethod
@@ -148,6 +150,7 @@ class Settings(BaseSettings):
             kms_key=self.kms_key,
             sole_writer=self.sole_writer,
             retry_seconds=self.retry_seconds,
+            silence_seconds=self.silence_seconds,
         )
 
     @model_validator(mode="after")

@@ -89,8 +89,8 @@ class FaultProxy:
             self.requests.append(request)
             fault = next((f for f in self.faults if f.befalls(request)), None)
             await self._answer(fault, head, body, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass  # the client went away, or the proxy is being stopped
         finally:
             writer.close()
 

@@ -52,6 +52,8 @@ def code_of(error: BaseException) -> str:
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", "unknown"))
     text = str(error)
+    if "redirect without LOCATION" in text:
+        return "PermanentRedirect"
     found = _CODE.search(text) or _STATUS.search(text)
     return found.group(1) if found else type(error).__name__
 
@@ -61,7 +63,11 @@ def explain(error: BaseException) -> str:
     code = code_of(error)
     if code in _WHOLE_RUN:
         return f"{_WHOLE_RUN[code]} ({code})"
-    text = " ".join(str(error).split())
+    if isinstance(getattr(error, "response", None), dict):
+        return code
+    # botocore keeps to itself why it could not connect.
+    reason = getattr(error, "kwargs", {}).get("error", "")
+    text = " ".join(f"{reason} {error}".split())
     for pattern, told in _TOLD:
         if pattern.search(text):
             return told
@@ -69,14 +75,15 @@ def explain(error: BaseException) -> str:
 
 
 _TOLD = (
-    (re.compile(r"dns error|failed to lookup|Could not connect.*resolve", re.IGNORECASE),
+    (re.compile(r"dns error|failed to lookup|failed to resolve", re.IGNORECASE),
      "the host name of the service cannot be resolved"),
     (re.compile(r"Connection refused|ConnectionRefused|Could not connect", re.IGNORECASE),
      "the service does not accept connections"),
     (re.compile(r"operation timed out|TimedOut|ReadTimeout|ConnectTimeout", re.IGNORECASE),
      "the service did not answer in time"),
     (re.compile(r"connection closed before message|IncompleteMessage|connection reset|"
-                r"ConnectionReset|error decoding response body|end of file before", re.IGNORECASE),
+                r"ConnectionReset|response body error|error decoding response body|"
+                r"end of file before", re.IGNORECASE),
      "the connection broke in the middle of an answer"),
 )  # fmt: skip
 

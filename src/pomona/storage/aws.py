@@ -26,8 +26,6 @@ _GLOBAL = "aws-global"
 _DEFAULT_REGION = "us-east-1"
 
 CONNECT_SECONDS = 5
-READ_SECONDS = 20
-"""Longest silence in the middle of an answer."""
 REQUEST_SECONDS = 900
 """Longest time for one answer: 64 MiB at 75 kB/s."""
 RETRIES = 20
@@ -90,7 +88,7 @@ def client(options: StorageOptions) -> Any:
             config=Config(
                 max_pool_connections=64,
                 connect_timeout=CONNECT_SECONDS,
-                read_timeout=READ_SECONDS,
+                read_timeout=options.silence_seconds,
                 retries={"mode": "standard", "total_max_attempts": _attempts(options)},
                 s3={"addressing_style": "path" if options.path_style else "virtual"},
             ),

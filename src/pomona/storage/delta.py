@@ -52,7 +52,7 @@ def delta_options(location: Location) -> dict[str, str] | None:
         "aws_allow_http": str(options.plain_http).lower(),
         "aws_conditional_put": "etag",
         "connect_timeout": f"{aws.CONNECT_SECONDS}s",
-        "read_timeout": f"{aws.READ_SECONDS}s",
+        "read_timeout": f"{options.silence_seconds}s",
         "timeout": f"{aws.REQUEST_SECONDS}s",
         "max_retries": str(aws.RETRIES),
         "retry_timeout": f"{options.retry_seconds}s",

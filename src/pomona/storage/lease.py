@@ -32,6 +32,9 @@ SECONDS = 60.0
 RENEWED_EVERY = 15.0
 _TRIES = 5
 
+_held_here: set[str] = set()
+"""Owners of the leases that this process holds at present."""
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -78,6 +81,7 @@ class Lease:
             if etag is not None:
                 self._etag, self._renewed = etag, before
                 self._probe()
+                _held_here.add(self._owner)
                 self._heart.start()
                 return
         raise BusyError(
@@ -103,6 +107,7 @@ class Lease:
         """Let others in; where OUTPUT holds nothing else, remove the object too."""
         self._ended.set()
         self._heart.join()
+        _held_here.discard(self._owner)
         if self._lost is not None:
             return
         # What the run did is done: a lease that cannot be given back runs out by itself.
@@ -204,10 +209,12 @@ class Lease:
 
 
 def _is_dead(facts: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that is gone."""
+    """Whether the holder was a process of this machine that is gone, or an earlier run of it."""
     pid = facts.get("pid")
     if not isinstance(pid, int) or pid <= 0 or facts.get("machine") != _machine():
         return False
+    if pid == os.getpid():
+        return facts.get("owner") not in _held_here
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -20,6 +20,7 @@ class StorageOptions:
         sole_writer: whether the user vouches that nobody else writes to OUTPUT, so that a service
             without conditional writes will do.
         retry_seconds: how long a failing request is tried again.
+        silence_seconds: how long an answer may stand still before it counts as failed.
     """
 
     endpoint_url: str | None = None
@@ -29,6 +30,7 @@ class StorageOptions:
     kms_key: str | None = None
     sole_writer: bool = False
     retry_seconds: int = 120
+    silence_seconds: int = 20
 
     @property
     def plain_http(self) -> bool:

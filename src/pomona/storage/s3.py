@@ -41,16 +41,17 @@ _TAIL = 64 << 10
 """What is read first of a file that is opened: a Parquet footer lies at its end."""
 _ONE_PUT = 64 << 20
 """Larger objects are written in parts."""
-_TRUSTING = 8
-"""Refused reads before the first that is not, after which the run is told to stop."""
+_ROW = 8
+"""Reads in a row that fail, or are refused before any has worked, after which the run ends."""
 
 
 class S3Store:
     """Objects below one prefix.
 
-    A read that is refused is the object's own affair (:class:`NotPermitted`) unless the listing
-    is refused too or no read has worked yet; then, and where the credentials themselves are
-    refused, it is a :class:`~pomona.errors.StorageError` that ends the run.
+    A read that is refused or fails is the object's own affair (:class:`NotPermitted`,
+    :class:`ReadFailed`) as long as listing goes on to work and it is not the fate of many reads in
+    a row. Otherwise, and where the credentials themselves are refused, it is a
+    :class:`~pomona.errors.StorageError` that ends the run.
     """
 
     def __init__(self, root: Location) -> None:
@@ -59,9 +60,9 @@ class S3Store:
         self._root = root
         self._options = root.options
         self._base = f"{root.key}/" if root.key else ""
-        self._objects = _store(root.bucket, root.options)
+        self._objects = _store(root.bucket, root.options, aws.credentials())
         self._worked = False
-        self._refused = 0
+        self._in_a_row = 0
 
     @property
     def root(self) -> Location:
@@ -227,11 +228,11 @@ class S3Store:
         The rights to ``in/`` do not include listing ``in``, which would show ``in-other/`` too. A
         missing object is then refused as a forbidden one is.
         """
-        from botocore.exceptions import ClientError
-
+        if answers.code_of(refused.__cause__ or refused) != answers.ACCESS_DENIED:
+            raise refused
         try:
             found = self._client.head_object(Bucket=self._root.bucket, Key=name)
-        except ClientError as error:
+        except Exception as error:
             if answers.code_of(error) in ("404", "403"):
                 return None
             raise refused from error
@@ -260,7 +261,7 @@ class S3Store:
                 data = self._objects.get(key, options=options).bytes().to_bytes()
         except Exception as error:
             raise self.outcome(key, error) from error
-        self._worked = True
+        self._worked, self._in_a_row = True, 0
         return data
 
     def _get_odd(self, key: str, etag: str | None, span: tuple[int, int] | None) -> bytes:
@@ -285,20 +286,30 @@ class S3Store:
         if code in ("InvalidRange", "416"):
             return _BeyondEnd(key)
         if code in (answers.ACCESS_DENIED, "403"):
-            return self._refusal(place, error)
+            return self._doubted(place, error, NotPermitted(code), hopeless=not self._worked)
         if isinstance(error, StorageError):
             return error
-        return ReadFailed(answers.explain(error))
+        return self._doubted(place, error, ReadFailed(answers.explain(error)), hopeless=True)
 
-    def _refusal(self, place: str, error: Exception) -> Exception:
-        self._refused += 1
+    def _doubted(
+        self, place: str, error: Exception, outcome: Exception, *, hopeless: bool
+    ) -> Exception:
+        """``outcome``, or the error that ends the run where more than one object is affected.
+
+        Args:
+            place: the object.
+            error: as it came.
+            outcome: what it means for the object alone.
+            hopeless: whether many of these in a row end the run.
+        """
+        self._in_a_row += 1
         try:
             self._page(Prefix=self._base, MaxKeys=1)
-        except StorageError as revoked:
-            return revoked
-        if not self._worked and self._refused >= _TRUSTING:
+        except StorageError as whole:
+            return whole
+        if hopeless and self._in_a_row >= _ROW:
             return answers.failure("read", place, error)
-        return NotPermitted(answers.code_of(error))
+        return outcome
 
     def _put_if(self, key: str, data: bytes, **condition: str) -> str | None:
         # Through boto3, which unlike obstore does not try again what is not implemented.
@@ -374,7 +385,7 @@ class _RangeFile(io.RawIOBase):
 
 
 @lru_cache(maxsize=16)
-def _store(bucket: str, options: StorageOptions) -> Any:
+def _store(bucket: str, options: StorageOptions, credentials: aws.Credentials) -> Any:
     """Obstore's client of a bucket; its connections are kept for the process's lifetime."""
     from obstore.store import S3Store as Client
 
@@ -398,7 +409,7 @@ def _store(bucket: str, options: StorageOptions) -> Any:
         client_options={
             "allow_http": options.plain_http,
             "connect_timeout": timedelta(seconds=aws.CONNECT_SECONDS),
-            "read_timeout": timedelta(seconds=aws.READ_SECONDS),
+            "read_timeout": timedelta(seconds=options.silence_seconds),
             "timeout": timedelta(seconds=aws.REQUEST_SECONDS),
         },
         retry_config={
@@ -410,7 +421,7 @@ def _store(bucket: str, options: StorageOptions) -> Any:
             },
             "retry_timeout": timedelta(seconds=options.retry_seconds),
         },
-        credential_provider=aws.credentials(),
+        credential_provider=credentials,
     )
 
 
