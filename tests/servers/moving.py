@@ -53,13 +53,6 @@ def counts(account: Transfer) -> tuple[int, int, int, int]:
     return account.files, account.moved, account.unchanged, len(account.failed)
 
 
-def run_pomona(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pomona", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-
-
 def killed_after(guard: Guard, method: str, count: int, *arguments: str | Path) -> None:
     """Run the command, and kill it while the server holds up a request after ``count``."""
     seen = itertools.count()

@@ -10,8 +10,9 @@ import pytest
 from pomona.errors import InputError, StorageError
 from pomona.storage import Location
 from pomona.storage.download import download
+from tests.command import pomona
 from tests.servers import roles
-from tests.servers.moving import Watcher, counts, killed_after, local, run_pomona
+from tests.servers.moving import Watcher, counts, killed_after, local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ def test_a_killed_download_goes_on_and_shows_no_half_files(
     assert 25 <= len(shown) < 100
     assert all(contents[name] == data for name, data in shown.items())
     (staging,) = folder.glob(".pomona-download-*")
-    done = run_pomona(*command, "--json")
+    done = pomona(*command, "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert (facts["moved"], facts["unchanged"]) == (100 - len(shown), len(shown))

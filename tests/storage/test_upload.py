@@ -18,8 +18,9 @@ from pomona.samples import write_samples
 from pomona.storage import Location, StorageOptions
 from pomona.storage.download import download
 from pomona.storage.upload import upload
+from tests.command import pomona
 from tests.servers import roles
-from tests.servers.moving import Watcher, counts, killed_after, local, remote, run_pomona
+from tests.servers.moving import Watcher, counts, killed_after, local, remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def test_a_killed_upload_goes_on(guard: Guard, orchard: Any, images: Path) -> No
     killed_after(guard, "PUT", 50, *command)
     there = len(remote(orchard, "in/"))
     assert 50 <= there < COUNT
-    done = run_pomona(*command, "--json")
+    done = pomona(*command, "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["moved"] + facts["unchanged"] == COUNT
@@ -365,7 +366,7 @@ def test_a_killed_packing_goes_on(guard: Guard, orchard: Any, tmp_path: Path) ->
     command = ("upload", folder, "s3://orchard/in", "--pack", "--shard-mib", "1", "-j", "1")
     killed_after(guard, "PUT", 2, *command)
     assert 2 <= len(remote(orchard, "in/")) < 6
-    done = run_pomona(*command, "--json")
+    done = pomona(*command, "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert (facts["files"], facts["moved"] + facts["unchanged"]) == (100, 100)
@@ -393,7 +394,7 @@ def test_shards_of_other_files_are_not_mixed_in(orchard: Any, tmp_path: Path) ->
      ("download", "a", "b"), ("download", "s3://orchard/a", "s3://orchard/b")],
 )  # fmt: skip
 def test_the_wrong_way_round_is_misuse(arguments: tuple[str, ...]) -> None:
-    done = run_pomona(*arguments)
+    done = pomona(*arguments)
     assert done.returncode == 2
     assert f"pomona {arguments[0]}" in done.stderr
 
@@ -406,7 +407,7 @@ def test_what_failed_is_told_and_the_exit_code_says_so(
     (tmp_path / "b.jpg").write_bytes(b"not what is there")
     (tmp_path / "c.jpg").write_bytes(b"new")
     become(uploader_policy(Prefix("orchard", "in/new"), Terms()))
-    done = run_pomona("upload", tmp_path, "s3://orchard/in/new", "--json")
+    done = pomona("upload", tmp_path, "s3://orchard/in/new", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["failed"].keys() == {"b.jpg"}
     assert "may not replace" in done.stderr
