@@ -93,6 +93,7 @@ def guard(
     empty(guard.url)
     guard.policies.clear()
     guard.refused.clear()
+    guard.before = guard.after = None
     monkeypatch.setenv("AWS_ENDPOINT_URL", guard.url)
     aws.forget()
     yield guard
@@ -112,3 +113,14 @@ def become(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
         guard.refused.clear()
 
     return act
+
+
+@pytest.fixture
+def orchard(guard: Guard, become: Callable[..., None]) -> Any:
+    """A bucket behind the gate, through boto3."""
+    import boto3
+
+    become()
+    found = boto3.resource("s3", endpoint_url=guard.url, region_name="us-east-1").Bucket("orchard")
+    found.create()
+    return found

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
-import subprocess
-import sys
 import tarfile
 from typing import TYPE_CHECKING
 
+import numpy as np
+import polars as pl
 import pytest
 
-from pomona.access.policies import Prefix, Terms, pipeline_policy
+from pomona.access.policies import Prefix, Terms, pipeline_policy, reader_policy, uploader_policy
 from pomona.errors import InputError, StorageError
 from pomona.images.listing import SkippedFiles, list_images, open_source
 from pomona.samples import write_samples
 from pomona.storage import Location, NotPermitted, open_store
+from tests.command import facts, pomona
 from tests.servers import roles
 
 if TYPE_CHECKING:
@@ -62,32 +62,34 @@ def test_the_pipeline_reads_a_single_tar(places: Guard, become: Callable[..., No
     assert listed("s3://orchard/tars/shard.tar") == ["x.jpg"]
 
 
-def test_the_whole_chain_runs_with_the_pipelines_rights_alone(
+def test_uploaded_run_and_downloaded_each_with_its_own_rights(
     places: Guard, become: Callable[..., None], tmp_path: Path
 ) -> None:
-    become()
-    owner = roles.client(places.url, {"aws_access_key_id": "A", "aws_secret_access_key": "x"})
     write_samples(tmp_path / "images", count=60, processes=1)
-    for path in (tmp_path / "images").rglob("*.jpg"):
-        key = f"fruit/{path.relative_to(tmp_path / 'images')}"
-        owner.put_object(Bucket="orchard", Key=key, Body=path.read_bytes())
-    become(pipeline_policy(Prefix("orchard", "fruit"), roles.OUTPUT, Terms()))
-    for embedded in (60, 0):
-        done = subprocess.run(
-            [sys.executable, "-m", "pomona", "run", "s3://orchard/fruit", "s3://results/out",
-             "--json"],
-            capture_output=True, text=True, timeout=280,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        facts = json.loads(done.stdout)
-        assert (facts["listed"], facts["embedded"]) == (60, embedded)
-        assert places.refused == []
-    done = subprocess.run(
-        [sys.executable, "-m", "pomona", "compact", "s3://results/out"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    source, output = Prefix("orchard", "fruit"), roles.OUTPUT
+    become(uploader_policy(source, Terms()))
+    sent = facts("upload", tmp_path / "images", "s3://orchard/fruit")
+    assert (sent["files"], sent["moved"]) == (60, 60)
     assert places.refused == []
+    become(pipeline_policy(source, output, Terms()))
+    for embedded in (60, 0):
+        found = facts("run", "s3://orchard/fruit", "s3://results/out")
+        assert (found["listed"], found["embedded"]) == (60, embedded)
+        assert places.refused == []
+    assert pomona("compact", "s3://results/out").returncode == 0
+    assert places.refused == []
+    become(reader_policy(output, Terms()))
+    facts("download", "s3://results/out", tmp_path / "out")
+    assert places.refused == []
+    assert (tmp_path / "out" / "report.html").read_text().startswith("<!")
+    facts("run", tmp_path / "images", tmp_path / "local")
+    tables = [
+        pl.read_delta(str(tmp_path / place / "components")).sort("path")
+        for place in ("out", "local")
+    ]
+    assert tables[0].drop("components").equals(tables[1].drop("components"))
+    there, here = (np.array(table["components"].to_list()) for table in tables)
+    np.testing.assert_allclose(there, here, atol=1e-4)
 
 
 def test_an_empty_input_is_one_message(places: Guard, become: Callable[..., None]) -> None:

@@ -2,20 +2,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 import pytest
 
+from tests.command import pomona
 from tests.servers import roles
 
 
 def iam(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pomona", "iam", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return pomona("iam", *arguments)
 
 
 @pytest.mark.parametrize("role", ["pipeline", "uploader", "reader"])

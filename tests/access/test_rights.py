@@ -3,8 +3,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +11,7 @@ from pomona.access.policies import ROLES, bucket_policy, public_access_block
 from pomona.access.rights import check_credentials, check_rights
 from pomona.samples import write_samples
 from pomona.storage import Location, aws
+from tests.command import pomona
 from tests.servers import roles
 
 if TYPE_CHECKING:
@@ -200,11 +199,7 @@ def test_the_command_under_the_pipelines_role(
         )
     before = contents(s3)
     become(PIPELINE)
-    done = subprocess.run(
-        [sys.executable, "-m", "pomona", "doctor", "s3://orchard/in", "s3://results/out",
-         "--role", "pipeline", "--json"],
-        capture_output=True, text=True, timeout=280,
-    )  # fmt: skip
+    done = pomona("doctor", "s3://orchard/in", "s3://results/out", "--role", "pipeline", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert found["input"]["mark"] == found["output"]["mark"] == found["network"]["mark"] == "ok"
@@ -216,9 +211,6 @@ def test_the_command_under_the_pipelines_role(
 
 
 def test_a_role_needs_a_bucket(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pomona", "doctor", str(tmp_path), "--role", "reader"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = pomona("doctor", str(tmp_path), "--role", "reader")
     assert done.returncode == 2
     assert "--role" in done.stderr

@@ -34,8 +34,8 @@ _OBJECT_ACTIONS = {
     "DELETE": "s3:DeleteObject",
 }
 _REFUSAL = (
-    b"<?xml version='1.0' encoding='UTF-8'?>\n<Error><Code>AccessDenied</Code>"
-    b"<Message>Access Denied</Message><RequestId>1</RequestId></Error>"
+    "<?xml version='1.0' encoding='UTF-8'?>\n<Error><Code>{code}</Code>"
+    "<Message>{code}</Message><RequestId>1</RequestId></Error>"
 )
 
 
@@ -47,11 +47,16 @@ class Guard:
         url: where it listens.
         policies: by access key; a key that is not here may do everything.
         refused: what was refused, in order.
+        before: called with each request, which it may hold up or alter; if it gives a status, that
+            is the answer.
+        after: called with each answer, whose headers it may alter; gives the body.
     """
 
     url: str = ""
     policies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    before: Callable[[dict[str, Any]], str | None] | None = None
+    after: Callable[[dict[str, Any], list[tuple[str, str]], bytes], bytes] | None = None
 
     def admit(self, environ: dict[str, Any]) -> tuple[bool, bool]:
         """Whether a request is allowed, and whether a missing object may be called missing."""
@@ -138,26 +143,33 @@ def guarded_moto() -> Iterator[Guard]:
 
 def _gate(guard: Guard, inner: Application) -> Application:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        told = guard.before(environ) if guard.before is not None else None
+        if told is not None:
+            return _refuse(environ, start_response, told)
         allowed, may_know = guard.admit(environ)
         if not allowed:
             return _refuse(environ, start_response)
         answer: list[Any] = []
         body = inner(environ, lambda status, headers, *_: answer.extend((status, headers)))
-        parts = list(body)
+        content = b"".join(body)
         reads = environ["REQUEST_METHOD"] in ("GET", "HEAD")
         if reads and not may_know and answer[0].startswith("404"):
             return _refuse(environ, start_response)
+        if guard.after is not None:
+            content = guard.after(environ, answer[1], content)
         start_response(answer[0], answer[1])
-        return parts
+        return [content]
 
     return application
 
 
-def _refuse(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+def _refuse(
+    environ: dict[str, Any], start_response: Callable[..., Any], status: str = "403 AccessDenied"
+) -> list[bytes]:
     # What the client still sends has to be read, or it sees a broken connection instead.
     stream = environ["wsgi.input"]
     if environ.get("CONTENT_LENGTH"):
         stream.read(int(environ["CONTENT_LENGTH"]))
-    body = b"" if environ["REQUEST_METHOD"] == "HEAD" else _REFUSAL
-    start_response("403 Forbidden", [("Content-Type", "application/xml")])
+    body = b"" if environ["REQUEST_METHOD"] == "HEAD" else _REFUSAL.format(code=status[4:]).encode()
+    start_response(status, [("Content-Type", "application/xml")])
     return [body]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pomona.cli import compact, doctor, embed, iam, reduce, report, run, sample
+from pomona.cli import compact, doctor, download, embed, iam, reduce, report, run, sample, upload
 
 app = typer.Typer(
     name="pomona",
@@ -39,5 +39,5 @@ def _root(
     """Options that stand before a command."""
 
 
-for command in (run, embed, reduce, report, compact, doctor, iam, sample):
+for command in (run, embed, reduce, report, compact, doctor, iam, sample, upload, download):
     command.register(app)

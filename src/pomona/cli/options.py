@@ -238,6 +238,10 @@ SoleWriter = Annotated[
     ),
 ]
 
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", metavar="N", min=1, max=256, help="Objects at a time."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors alone.")]
 Verbose = Annotated[

@@ -103,10 +103,21 @@ class Watcher:
 
     Args:
         quiet: show nothing.
+        doing: what the bar says.
+        things: what is counted.
+        bad: what becomes of those that fail.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        doing: str = "embedding",
+        things: str = "images",
+        bad: str = "rejected",
+    ) -> None:
         self._quiet = quiet
+        self._doing, self._things, self._bad = doing, things, bad
         self._bar: Progress | None = None
         self._task: Any = None
         self._begun: float | None = None
@@ -135,7 +146,8 @@ class Watcher:
             self._told = now
             rate = done / max(now - self._begun, 1e-9)
             left = f", {(total - done) / rate:,.0f} s left" if 0 < done < total else ""
-            say(f"{done:,} of {total:,} images, {rate:,.0f}/s{left}, {rejected:,} rejected")
+            bad = f"{rejected:,} {self._bad}"
+            say(f"{done:,} of {total:,} {self._things}, {rate:,.0f}/s{left}, {bad}")
 
     def close(self) -> None:
         """Take the bar away."""
@@ -155,12 +167,12 @@ class Watcher:
             )
 
             self._bar = Progress(
-                TextColumn("embedding"),
+                TextColumn(self._doing),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]:,.0f}/s"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[rejected]:,} rejected"),
+                TextColumn(f"{{task.fields[rejected]:,}} {self._bad}"),
                 console=Console(stderr=True),
                 transient=True,
             )

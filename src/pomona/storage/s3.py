@@ -154,9 +154,45 @@ class S3Store:
         except Exception as error:
             raise answers.failure("write", self._place(name), error) from error
 
-    def create(self, key: str, data: bytes) -> str | None:
-        """Put a small object unless there is one; its version, or None where there was one."""
-        return self._put_if(self._key(key), data, IfNoneMatch="*")
+    def put(
+        self,
+        key: str,
+        data: bytes | memoryview,
+        *,
+        create: bool = False,
+        attributes: dict[str, str] | None = None,
+    ) -> str | None:
+        """Put an object whole; its ETag, or None where ``create`` was asked and there is one.
+
+        Args:
+            key: below the root.
+            data: the content.
+            create: refuse to replace an object.
+            attributes: ``Content-Type`` and the like; other names become metadata.
+        """
+        from obstore.exceptions import AlreadyExistsError
+
+        name = self._key(key)
+        try:
+            found = self._objects.put(
+                name,
+                data,
+                mode="create" if create else "overwrite",
+                attributes=attributes,
+                use_multipart=False,
+            )
+        except AlreadyExistsError:
+            return None
+        except Exception as error:
+            raise answers.failure("write", self._place(name), error) from error
+        return _bare(found["e_tag"] or "")
+
+    def create(self, key: str, data: bytes, attributes: dict[str, str] | None = None) -> str | None:
+        """Put a small object unless there is one; its version, or None where there was one.
+
+        Unlike :meth:`put` it learns at once that a service does not know the condition.
+        """
+        return self._put_if(self._key(key), data, IfNoneMatch="*", **described(attributes))
 
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
         """Put a small object over the version ``etag``; None where another is the present one."""
@@ -311,7 +347,7 @@ class S3Store:
             return answers.failure("read", place, error)
         return outcome
 
-    def _put_if(self, key: str, data: bytes, **condition: str) -> str | None:
+    def _put_if(self, key: str, data: bytes, **condition: Any) -> str | None:
         # Through boto3, which unlike obstore does not try again what is not implemented.
         options = self._options
         if options.sse:
@@ -327,6 +363,15 @@ class S3Store:
                 return None
             raise answers.failure("write", self._place(key), error) from error
         return _bare(found["ETag"])
+
+
+def described(attributes: dict[str, str] | None) -> dict[str, Any]:
+    """An object's attributes as boto3 takes them."""
+    if attributes is None:
+        return {}
+    noted = {name: text for name, text in attributes.items() if name != "Content-Type"}
+    kind = attributes.get("Content-Type")
+    return {"Metadata": noted} | ({"ContentType": kind} if kind else {})
 
 
 class _BeyondEnd(ReadFailed):
