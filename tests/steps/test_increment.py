@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,20 @@ def test_too_many_rejects_end_with_their_own_code(place: tuple[Path, Path]) -> N
     assert done.returncode == 3
     assert "1 of" in done.stderr
     assert pomona("run", images, output, "--max-rejects", "1").returncode == 0
+
+
+def test_a_damaged_tar_prunes_nothing(place: tuple[Path, Path], tmp_path: Path) -> None:
+    images, _ = place
+    (tmp_path / "in").mkdir()
+    shard = tmp_path / "in" / "shard.tar"
+    with tarfile.open(shard, "w") as archive:
+        for path in _files(images)[:40]:
+            archive.add(path, arcname=path.name + "-" + path.parent.name + ".jpg")
+    run = ("embed", tmp_path / "in", tmp_path / "out", "--precision", "fp32")
+    assert _balance(facts(*run)) == (40, 0, 0)
+    shard.write_bytes(shard.read_bytes()[: 10 * 4_096])
+    done = pomona(*run, "--prune", "--max-rejects", "100%")
+    assert done.returncode == 0, done.stderr
+    assert "nothing pruned" in done.stderr
+    # The member that was cut in two is a reject now; those behind it keep their rows.
+    assert len(set(_features(tmp_path / "out")["path"])) == 39

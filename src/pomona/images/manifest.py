@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pomona.errors import LayoutError
 from pomona.images.layout import LayoutDetector
-from pomona.schema import MANIFEST, PATH, SIZE
+from pomona.schema import MANIFEST, PATH, REASON, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +29,8 @@ class Manifest:
     Attributes:
         rows: number of images.
         bytes: their sizes added up.
+        unlisted: rows that the listing itself rejected: a tar that could not be read whole, whose
+            images are then missing from the manifest.
     """
 
     def __init__(self, file: Path) -> None:
@@ -37,6 +39,7 @@ class Manifest:
         self._examples: list[str] = []
         self.rows = 0
         self.bytes = 0
+        self.unlisted = 0
 
     @classmethod
     def write(cls, batches: Iterable[pa.RecordBatch], file: Path) -> Manifest:
@@ -50,6 +53,7 @@ class Manifest:
             for batch in batches:
                 writer.write_batch(batch)
                 manifest.rows += batch.num_rows
+                manifest.unlisted += batch.num_rows - batch.column(REASON).null_count
                 sizes = batch.column(SIZE).to_numpy()
                 manifest.bytes += int(sizes[sizes > 0].sum())
                 step = max(1, batch.num_rows // _SHOWN_TO_DETECTOR)

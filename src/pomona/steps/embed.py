@@ -77,7 +77,12 @@ def embed(run: Run, text: str) -> None:
         replaced = _embed_todo(run, source, todo, network, choice, known)
     else:
         run.observer.note("nothing to embed: every image is in the tables already")
-    if settings.prune and ledger.gone:
+    if settings.prune and manifest.unlisted:
+        run.observer.note(
+            f"nothing pruned: {manifest.unlisted:,} tars or members could not be read, so that "
+            "images may only seem to be gone"
+        )
+    elif settings.prune and ledger.gone:
         from pomona.steps.prune import prune
 
         pruned = prune(run, manifest)
