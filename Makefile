@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint roles clean
+.PHONY: setup demo test lint roles failures clean
 
 setup: $(VENV)/.installed
 
@@ -27,6 +27,9 @@ test: setup
 
 roles: setup
 	$(BIN)/python benchmarks/roles.py
+
+failures: setup
+	$(BIN)/python benchmarks/failures.py
 
 clean:
 	rm -rf demo $(VENV)

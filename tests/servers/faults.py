@@ -66,6 +66,7 @@ class FaultProxy:
         url: where it listens.
         faults: in force; the first that befalls a request decides.
         requests: all that came, as ``METHOD /path?query``.
+        signers: the access key that signed each.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -74,6 +75,7 @@ class FaultProxy:
         self.url = ""
         self.faults: list[Fault] = []
         self.requests: list[str] = []
+        self.signers: list[str] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of one client; the connection ends with it."""
@@ -87,6 +89,8 @@ class FaultProxy:
             body = await reader.readexactly(length)
             request = unquote(head.split(b" HTTP/", 1)[0].decode("latin-1"))
             self.requests.append(request)
+            signer = re.search(rb"Credential=([^/]+)/", head)
+            self.signers.append(signer.group(1).decode() if signer else "")
             fault = next((f for f in self.faults if f.befalls(request)), None)
             await self._answer(fault, head, body, writer)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):

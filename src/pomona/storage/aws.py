@@ -6,6 +6,7 @@ when it runs out. Workers ask their own chain.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from dataclasses import replace
@@ -46,8 +47,9 @@ _lock = threading.Lock()
 def resolve(options: StorageOptions) -> StorageOptions:
     """Fill in endpoint, region and addressing from the AWS settings, as botocore reads them.
 
-    The order is botocore's: what was asked for, then environment (``AWS_ENDPOINT_URL_S3``,
-    ``AWS_ENDPOINT_URL``, ``AWS_REGION``), then the profile in ``~/.aws/config``.
+    What was asked for comes first, then the environment (``AWS_ENDPOINT_URL_S3``,
+    ``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``AWS_DEFAULT_REGION``), then the profile in
+    ``~/.aws/config``.
 
     Raises:
         StorageError: the AWS settings cannot be read.
@@ -163,8 +165,12 @@ def _bare_client(options: StorageOptions) -> Any:
     from botocore import UNSIGNED
     from botocore.config import Config
 
+    # Every other AWS library reads AWS_REGION; botocore reads AWS_DEFAULT_REGION alone.
     return _session().client(
-        "s3", endpoint_url=options.endpoint_url, config=Config(signature_version=UNSIGNED)
+        "s3",
+        endpoint_url=options.endpoint_url,
+        region_name=os.environ.get("AWS_REGION") or None,
+        config=Config(signature_version=UNSIGNED),
     )
 
 
