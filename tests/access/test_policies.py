@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -262,3 +265,15 @@ def test_ordinary_documents_fit() -> None:
     terms = Terms(kms_keys=(KEY,))
     for document in roles.documents(terms).values():
         assert size_of(document) < MANAGED_LIMIT / 4
+
+
+def test_one_command_prints_the_table() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "roles.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == len(roles.ATTEMPTS) + 1
+    assert done.stdout.endswith("0 wrong.\n")
+    documented = (script.parents[1] / "docs" / "security.md").read_text()
+    for row in rows[1:]:
+        assert row.removesuffix(" - |").rstrip() in documented

@@ -18,7 +18,7 @@ from pomona.storage import (
     open_store,
     transfer,
 )
-from pomona.storage.checksum import PART, proves_same, sha256_of_file
+from pomona.storage.checksum import proves_same, sha256_of_file
 from pomona.storage.inspection import inspect
 from pomona.storage.transfer import Budget, Outcome, Transfer
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _STAGING = ".pomona-download-"
 _TRIES = 2
+_RANGE = 8 << 20
+"""Larger objects are read in ranges of so many bytes."""
+_COPIES = 3
+"""Of content, while it comes from the network's library to a file."""
 
 
 class RemoteFile(NamedTuple):
@@ -181,12 +185,12 @@ class _Fetcher:
             return _failed(file, str(error))
 
     def _write(self, part: Path, file: RemoteFile) -> None:
-        with self._budget.take(min(file.size, PART)), part.open("wb") as stream:
-            if file.size <= PART:
+        with self._budget.take(_COPIES * min(file.size, _RANGE)), part.open("wb") as stream:
+            if file.size <= _RANGE:
                 stream.write(self._store.read(file.path, etag=file.etag))
                 return
-            for start in range(0, file.size, PART):
-                length = min(PART, file.size - start)
+            for start in range(0, file.size, _RANGE):
+                length = min(_RANGE, file.size - start)
                 data = self._store.read_range(file.path, start, length, etag=file.etag)
                 if len(data) != length:
                     raise ReadFailed(f"it ends after {start + len(data):,} of {file.size:,} bytes")
