@@ -12,6 +12,10 @@ from pomona.steps.shared import timed
 from pomona.verdict import bottleneck
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
     from pomona.embedding.choosing import Choice
     from pomona.embedding.known import KnownImages
     from pomona.embedding.network import Network
@@ -50,8 +54,6 @@ def embed(run: Run, text: str) -> None:
         scale=settings.scale,
         storage=settings.storage,
     )
-    if not run.features.exists():
-        run.start_spark()  # it starts while the listing goes on
     manifest = _list(run, source)
     precision, choice = _settled_precision(run, network), None
     if precision is None:
@@ -107,7 +109,7 @@ def _list(run: Run, source: Source) -> Manifest:
     ledger, skipped = run.ledger, SkippedFiles()
     with timed(ledger, "list"):
         manifest = Manifest.write(
-            list_images(source, skipped), run.workspace.scratch / "manifest.arrow"
+            _starting(run, list_images(source, skipped)), run.workspace.scratch / "manifest.arrow"
         )
     ledger.listed = manifest.rows
     ledger.skipped = dict(skipped.counts)
@@ -124,6 +126,15 @@ def _list(run: Run, source: Source) -> Manifest:
     ledger.layout = run.settings.layout or manifest.detect_layout().template
     run.observer.note(f"{manifest.rows:,} images listed; layout {ledger.layout}")
     return manifest
+
+
+def _starting(run: Run, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Start Spark once there is something to do for sure; it starts while the listing goes on."""
+    fresh = not run.features.exists()
+    for batch in batches:
+        if fresh:
+            run.start_spark()
+        yield batch
 
 
 def _unknown(run: Run, manifest: Manifest, known: KnownImages) -> Manifest:
