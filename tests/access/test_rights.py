@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pomona.access.places import check_conditions
 from pomona.access.policies import ROLES, bucket_policy, public_access_block
 from pomona.access.rights import check_credentials, check_rights
 from pomona.samples import write_samples
@@ -167,6 +168,25 @@ def test_the_buckets_own_guards_are_seen(places: Guard) -> None:
     assert "BlockPublicAcls" in checks("pipeline", strict=False)["public orchard"].found
 
 
+@pytest.mark.parametrize(
+    ("answer", "mark"), [("kept", "ok"), ("ignored", "warn"), ("501 NotImplemented", "fail")]
+)
+def test_a_service_without_conditional_puts_is_told(places: Guard, answer: str, mark: str) -> None:
+    def before(environ: dict[str, Any]) -> str | None:
+        asked = environ.keys() & {"HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"}
+        if environ["REQUEST_METHOD"] != "PUT" or not asked or answer == "kept":
+            return None
+        for name in asked:
+            del environ[name]
+        return None if answer == "ignored" else answer
+
+    places.before = before
+    before_it = contents(owner(places.url))
+    check = check_conditions(Location.parse("s3://results/out"))
+    assert check.mark == mark
+    assert contents(owner(places.url)) == before_it
+
+
 def test_credentials_are_named_but_not_shown(places: Guard) -> None:
     check = check_credentials(Location.parse("s3://orchard/in"))
     assert "from env" in check.found
@@ -202,7 +222,7 @@ def test_the_command_under_the_pipelines_role(
     done = pomona("doctor", "s3://orchard/in", "s3://results/out", "--role", "pipeline", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
-    assert found["input"]["mark"] == found["output"]["mark"] == found["network"]["mark"] == "ok"
+    assert {found[name]["mark"] for name in ("input", "output", "commits", "network")} == {"ok"}
     assert found["delete in INPUT"]["found"] == "refused, as it should be"
     assert contents(s3) == before
     everything = done.stdout + done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import subprocess
 import sys
@@ -53,8 +52,14 @@ def counts(account: Transfer) -> tuple[int, int, int, int]:
     return account.files, account.moved, account.unchanged, len(account.failed)
 
 
-def killed_after(guard: Guard, method: str, count: int, *arguments: str | Path) -> None:
-    """Run the command, and kill it while the server holds up a request after ``count``."""
+def stopped_after(
+    guard: Guard, how: signal.Signals, method: str, count: int, *arguments: str | Path
+) -> tuple[int, str]:
+    """Run the command, and send it a signal while the server holds up a request after ``count``.
+
+    Returns:
+        Exit code and stderr; the request is held up until the process has ended.
+    """
     seen = itertools.count()
     reached, release = threading.Event(), threading.Event()
 
@@ -62,17 +67,22 @@ def killed_after(guard: Guard, method: str, count: int, *arguments: str | Path) 
         is_object = environ["RAW_URI"].split("?")[0].count("/") > 1
         if environ["REQUEST_METHOD"] == method and is_object and next(seen) >= count:
             reached.set()
-            release.wait(60)
+            release.wait(100)
 
     guard.before = hold
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "pomona", *map(str, arguments)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        try:
-            assert reached.wait(60)
-            os.kill(process.pid, signal.SIGKILL)
-        finally:
-            process.kill()
-            release.set()
-            guard.before = None
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert reached.wait(60)
+        process.send_signal(how)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        release.set()
+        guard.before = None
+    return process.returncode, told

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from pomona.storage import Location
 from pomona.storage.download import download
 from tests.command import pomona
 from tests.servers import roles
-from tests.servers.moving import Watcher, counts, killed_after, local
+from tests.servers.moving import Watcher, counts, local, stopped_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ def test_a_killed_download_goes_on_and_shows_no_half_files(
 ) -> None:
     contents = fill(orchard)
     command = ("download", "s3://orchard/out", folder, "--jobs", "2")
-    killed_after(guard, "GET", 30, *command)
+    stopped_after(guard, signal.SIGKILL, "GET", 30, *command)
     shown = {name: data for name, data in local(folder).items() if not name.startswith(".")}
     assert 25 <= len(shown) < 100
     assert all(contents[name] == data for name, data in shown.items())
@@ -78,6 +79,17 @@ def test_a_killed_download_goes_on_and_shows_no_half_files(
     assert (facts["moved"], facts["unchanged"]) == (100 - len(shown), len(shown))
     assert local(folder) == contents
     assert not staging.exists()
+
+
+def test_ctrl_c_leaves_no_half_files(guard: Guard, orchard: Any, folder: Path) -> None:
+    contents = fill(orchard, 40)
+    command = ("download", "s3://orchard/out", folder, "--jobs", "2")
+    code, told = stopped_after(guard, signal.SIGINT, "GET", 10, *command)
+    assert code == 130
+    assert "run the same command again" in told
+    shown = local(folder)
+    assert 5 <= len(shown) < 40
+    assert shown.items() <= contents.items()
 
 
 def test_other_local_content_is_replaced(orchard: Any, folder: Path) -> None:

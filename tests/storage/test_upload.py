@@ -5,7 +5,9 @@ import io
 import itertools
 import json
 import os
+import random
 import re
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +16,12 @@ from pomona.access.policies import Prefix, Terms, uploader_policy
 from pomona.errors import InputError, StorageError
 from pomona.images.layout import Layout, LayoutDetector
 from pomona.images.listing import SkippedFiles, list_images, open_source
-from pomona.samples import write_samples
 from pomona.storage import Location, StorageOptions
 from pomona.storage.download import download
 from pomona.storage.upload import upload
 from tests.command import pomona
 from tests.servers import roles
-from tests.servers.moving import Watcher, counts, killed_after, local, remote
+from tests.servers.moving import Watcher, counts, local, remote, stopped_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,18 +34,25 @@ MEBI = 1 << 20
 COUNT, FEW = 200, 40
 
 
+def photographs(folder: Path, count: int) -> Path:
+    """Files in Fruits-360's shape; what is in them does not matter here."""
+    chance = random.Random(0)
+    for index in range(count):
+        label = f"{('Training', 'Test')[index % 2]}/Apple Red {index % 5}"
+        path = folder / label / f"{index}_100.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\xff\xd8\xff" + chance.randbytes(chance.randrange(6_000)))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images") / "in"
-    write_samples(folder, count=COUNT, processes=1)
-    return folder
+    return photographs(tmp_path_factory.mktemp("images") / "in", COUNT)
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("few") / "in"
-    write_samples(folder, count=FEW, processes=1)
-    return folder
+    return photographs(tmp_path_factory.mktemp("few") / "in", FEW)
 
 
 def send(folder: Path | str, to: str = "s3://orchard/in", **options: Any) -> Transfer:
@@ -74,7 +82,7 @@ def test_progress_ends_at_the_total(orchard: Any, few: Path) -> None:
 
 def test_a_killed_upload_goes_on(guard: Guard, orchard: Any, images: Path) -> None:
     command = ("upload", images, "s3://orchard/in", "--jobs", "2")
-    killed_after(guard, "PUT", 50, *command)
+    stopped_after(guard, signal.SIGKILL, "PUT", 50, *command)
     there = len(remote(orchard, "in/"))
     assert 50 <= there < COUNT
     done = pomona(*command, "--json")
@@ -84,6 +92,18 @@ def test_a_killed_upload_goes_on(guard: Guard, orchard: Any, images: Path) -> No
     # What was under way when it was killed may have arrived.
     assert 50 <= facts["unchanged"] <= there + 2
     assert remote(orchard, "in/") == local(images)
+
+
+def test_ctrl_c_ends_it_at_once_and_says_how_to_go_on(
+    guard: Guard, orchard: Any, few: Path
+) -> None:
+    command = ("upload", few, "s3://orchard/in", "--jobs", "2")
+    code, told = stopped_after(guard, signal.SIGINT, "PUT", 10, *command)
+    assert code == 130
+    assert "run the same command again" in told
+    assert "Traceback" not in told
+    assert counts(send(few))[0] == FEW
+    assert remote(orchard, "in/") == local(few)
 
 
 def test_a_changed_file_is_sent_again(orchard: Any, tmp_path: Path) -> None:
@@ -364,7 +384,7 @@ def test_a_killed_packing_goes_on(guard: Guard, orchard: Any, tmp_path: Path) ->
     for index in range(100):
         (folder / f"{index:03}.jpg").write_bytes(os.urandom(50_000))
     command = ("upload", folder, "s3://orchard/in", "--pack", "--shard-mib", "1", "-j", "1")
-    killed_after(guard, "PUT", 2, *command)
+    stopped_after(guard, signal.SIGKILL, "PUT", 2, *command)
     assert 2 <= len(remote(orchard, "in/")) < 6
     done = pomona(*command, "--json")
     assert done.returncode == 0, done.stderr

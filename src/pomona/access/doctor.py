@@ -60,6 +60,8 @@ def examine_places(
         yield attempt("input", lambda: _input(source))
     if output is not None:
         yield attempt("output", lambda: _output(output))
+        if output.scheme == "s3":
+            yield attempt("commits", lambda: _commits(output))
         if output.scheme == "file":
             at = Path(output.path)
             yield attempt("output disk", lambda: machine.check_disk("output disk", at))
@@ -81,6 +83,12 @@ def examine_spark(master: str, spark_conf: Mapping[str, str] | None = None) -> I
             )
             return
         yield from check_spark(workspace, master=master, spark_conf=spark_conf)
+
+
+def _commits(location: Location) -> Check:
+    from pomona.access.places import check_conditions
+
+    return check_conditions(location)
 
 
 def _credentials(location: Location) -> Check:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pomona.access.check import Check, fail, ok, warn
 from pomona.access.machine import existing
+from pomona.errors import StorageError
 from pomona.images.decoding import DecodeLimits, RejectedImage, decode
 from pomona.images.listing import SkippedFiles, Source, open_source
 from pomona.images.sniffing import SUPPORTED_EXTENSIONS, extension
@@ -99,6 +100,38 @@ def check_output(location: Location) -> Check:
         )
     new = "" if at == location else f" (does not exist yet; created in {at})"
     return ok("output", f"{location}: writes, reads back and deletes{new}")
+
+
+def check_conditions(location: Location) -> Check:
+    """Whether the service of OUTPUT keeps conditions on writes, which commits and lock rest on."""
+    from pomona.storage.answers import code_of
+    from pomona.storage.s3 import S3Store
+
+    store, name = S3Store(location), f".pomona-doctor-{uuid.uuid4().hex}"
+    store.delete(name)  # where that is refused, a probe would stay: none is written
+    try:
+        kept = (
+            store.create(name, b"probe") is not None
+            and store.create(name, b"probe") is None
+            and store.replace(name, b"probe", "0" * 32) is None
+        )
+    except StorageError as error:
+        if code_of(error.__cause__ or error) not in ("NotImplemented", "501"):
+            raise
+        return fail(
+            "commits",
+            f"the service of {location} refuses conditional puts, which tables are committed by",
+            "Choose another service for OUTPUT.",
+        )
+    finally:
+        store.delete(name)
+    if kept:
+        return ok("commits", "the service keeps conditions on puts, so that commits are atomic")
+    return warn(
+        "commits",
+        f"the service of {location} overwrites objects though it is asked not to",
+        "Give --sole-writer to the chain, and be the only writer; or choose another service.",
+    )
 
 
 def _names(store: Store, source: Source) -> Iterator[str]:

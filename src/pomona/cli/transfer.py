@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pomona.cli.terminal import Watcher
     from pomona.errors import PomonaError
@@ -42,7 +45,7 @@ def move(
 
     begin = time.perf_counter()
     watcher = Watcher(quiet=quiet, doing=doing, things="files", bad="failed")
-    with reporting(verbose=verbose, resume=_RESUME):
+    with _prompt_end(), reporting(verbose=verbose, resume=_RESUME):
         try:
             account = work(watcher)
         finally:
@@ -62,6 +65,20 @@ def move(
             )
         if account.failed:
             raise _failure(account, done)
+
+
+@contextmanager
+def _prompt_end() -> Iterator[None]:
+    """End the process at once after Ctrl-C, not when the requests under way have given up."""
+    from pomona.cli.terminal import INTERRUPTED
+
+    try:
+        yield
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise
 
 
 def facts(account: Transfer, target: str, seconds: float) -> dict[str, Any]:

@@ -135,9 +135,11 @@ def run(
 
     Raises:
         StorageError: one that no other item would escape; what was moved stays moved.
+        KeyboardInterrupt: likewise; requests may still be under way.
     """
     pending: set[Future[Outcome]] = set()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="pomona-transfer")
+    patient = True
     try:
         for item in items:
             pending.add(pool.submit(work, item))
@@ -145,8 +147,12 @@ def run(
                 pending = _collect(account, pending, progress)
         while pending:
             pending = _collect(account, pending, progress)
+    except KeyboardInterrupt:
+        # A request may take minutes to give up; what it leaves undone, the next run does.
+        patient = False
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=patient, cancel_futures=True)
 
 
 def refused(error: StorageError) -> bool:
