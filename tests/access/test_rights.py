@@ -230,7 +230,12 @@ def test_the_command_under_the_pipelines_role(
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in everything
 
 
-def test_a_role_needs_a_bucket(tmp_path: Path) -> None:
-    done = pomona("doctor", str(tmp_path), "--role", "reader")
+@pytest.mark.parametrize(
+    "arguments",
+    [("here", "--role", "reader"), ("here", "s3://results/out", "--role", "uploader"),
+     ("s3://results/out", "--role", "reader")],
+)  # fmt: skip
+def test_a_role_needs_its_bucket(arguments: tuple[str, ...]) -> None:
+    done = pomona("doctor", *arguments)
     assert done.returncode == 2
     assert "--role" in done.stderr

@@ -235,6 +235,16 @@ def test_a_key_that_is_too_long_fails_alone(orchard: Any, tmp_path: Path) -> Non
     assert "1,024" in next(iter(account.failed.values()))
 
 
+def test_many_bad_names_do_not_end_it(orchard: Any, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 200] * 5)
+    deep.mkdir(parents=True)
+    for index in range(20):
+        (deep / (f"{index:02}" + "n" * 100 + ".jpg")).write_bytes(b"1")
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "z.jpg").write_bytes(b"2")
+    assert counts(send(tmp_path, jobs=1)) == (21, 1, 0, 20)
+
+
 def test_a_file_that_vanishes_fails_alone(orchard: Any, tmp_path: Path) -> None:
     for index in range(20):
         (tmp_path / f"{index:02}.jpg").write_bytes(b"x")

@@ -59,8 +59,12 @@ def examine(
             raise UsageError(f"{len(places)} places were given.", "pomona doctor [INPUT [OUTPUT]]")
         source, output = (*places, None, None)[:2]
         whose = None if role is None else o.one_of("role", role, ROLES)
-        if whose is not None and all(place.scheme == "file" for place in places):
-            raise UsageError("--role is about S3, and no place is there.", "Give s3:// addresses.")
+        theirs = {"uploader": [source], "reader": [output]}.get(whose or "", [source, output])
+        if whose is not None and not any(place and place.scheme == "s3" for place in theirs):
+            raise UsageError(
+                f"--role {whose} is about S3, and what the {whose} works on is not there.",
+                "pomona doctor s3://... s3://... --role ...",
+            )
         found = []
         for check in chain(
             examine_machine(settings.master),

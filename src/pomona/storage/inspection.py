@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pomona.storage import aws
+from pomona.storage import answers, aws
 
 if TYPE_CHECKING:
     from pomona.storage.location import Location
 
 SHA256 = "sha256"
 """Metadata that every object carries which we send; it outlives encryption and parts."""
+
+_NOTHING_TO_SEE = ("403", "404", answers.ACCESS_DENIED, "NoSuchKey")
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,19 @@ class Inspection:
 
 
 def inspect(place: Location) -> Inspection | None:
-    """The head of an object; None where there is none, or these credentials may not look."""
-    from botocore.exceptions import ClientError
+    """The head of an object; None where there is none, or these credentials may not look.
 
+    Raises:
+        StorageError: the storage fails.
+    """
     if place.options is None:
         raise ValueError("an s3 location needs options")
     try:
         head = aws.client(place.options).head_object(Bucket=place.bucket, Key=place.key)
-    except ClientError:
-        return None
+    except Exception as error:
+        if answers.code_of(error) in _NOTHING_TO_SEE:
+            return None
+        raise answers.failure("look at", str(place), error) from error
     encryption = head.get("ServerSideEncryption", "")
     encrypted = encryption.startswith("aws:kms") or "SSECustomerAlgorithm" in head
     return Inspection(encrypted, encrypted or "-" in head["ETag"], head["Metadata"].get(SHA256))

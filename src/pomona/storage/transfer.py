@@ -45,6 +45,7 @@ class Outcome:
         bytes: that were moved.
         failed: path and reason of each file that could not be moved.
         verified: whether the storage's checksum was compared.
+        refused: whether it failed for want of rights.
     """
 
     kind: Literal["moved", "unchanged", "failed"]
@@ -52,6 +53,7 @@ class Outcome:
     bytes: int = 0
     failed: tuple[tuple[str, str], ...] = ()
     verified: bool = True
+    refused: bool = False
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Transfer:
         left_out: how many files were not to be moved, by why.
         examples: of what was left out.
         unverified: objects that were moved, but whose checksum the storage does not tell.
+        refused: objects that failed for want of rights.
     """
 
     files: int = 0
@@ -79,6 +82,7 @@ class Transfer:
     left_out: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     unverified: int = 0
+    refused: int = 0
 
     def leave_out(self, why: str, path: str) -> None:
         """Take note of a file that is not to be moved."""
@@ -96,6 +100,7 @@ class Transfer:
         elif outcome.kind == "unchanged":
             self.unchanged += good
         self.failed.update(outcome.failed)
+        self.refused += outcome.refused
 
     @property
     def done(self) -> int:
@@ -167,10 +172,10 @@ def _collect(
     done, left = wait(pending, timeout=1, return_when=FIRST_COMPLETED)
     for future in done:
         account.add(future.result())
-    if not account.moved + account.unchanged and len(account.failed) >= _TRUSTING:
-        path, why = next(iter(account.failed.items()))
+    if not account.moved + account.unchanged and account.refused >= _TRUSTING:
+        path, why = next(reversed(account.failed.items()))
         raise StorageError(
-            f"Nothing can be moved; the first of {len(account.failed)} failures: {path}: {why}",
+            f"Nothing can be moved; the last of {account.refused} refusals: {path}: {why}.",
             "Check the rights of these credentials with `pomona doctor`.",
         )
     progress.progress(account.done, account.files, len(account.failed))

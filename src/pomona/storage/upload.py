@@ -222,7 +222,7 @@ class _Sender:
         except StorageError as error:
             if not transfer.refused(error):
                 raise
-            return _failed(key, _REPLACE if known else _ADD)
+            return replace(_failed(key, _REPLACE if known else _ADD), refused=not known)
         if etags is None:
             return _failed(key, "it changed while it was sent")
         stored, sent = etags
