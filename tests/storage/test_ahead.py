@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -101,3 +102,7 @@ def test_a_refusal_of_everything_ends_the_reads(moto: str, bucket: Any) -> None:
         store = open_store(Location.parse("s3://orchard/in", options))
         with pytest.raises(StorageError, match=r"Cannot read .*AccessDenied"):
             list(store.read_many(Wanted(str(n), None, None, 10) for n in range(40)))
+        readers = [t for t in threading.enumerate() if t.name == "pomona-read"]
+        for reader in readers:
+            reader.join(30)  # the rest of the crew ends by itself
+        assert not any(reader.is_alive() for reader in readers)
