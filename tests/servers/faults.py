@@ -76,6 +76,13 @@ class FaultProxy:
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.signers: list[str] = []
+        self._clients: set[asyncio.Task[None]] = set()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a client on."""
+        task = asyncio.get_running_loop().create_task(self.serve(reader, writer))
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of one client; the connection ends with it."""
@@ -158,7 +165,7 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     """A proxy in front of ``upstream``, in a thread of this process."""
     proxy = FaultProxy(upstream)
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(proxy.serve, "127.0.0.1", 0))
+    server = loop.run_until_complete(asyncio.start_server(proxy.accept, "127.0.0.1", 0))
     proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
