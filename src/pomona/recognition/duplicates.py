@@ -88,7 +88,7 @@ class Duplicates:
             at[block] = cosines.argmax(axis=1)
             best[block] = cosines.max(axis=1)
         exact = best >= EXACT
-        beside = _neighbours(test_paths, [training_paths[index] for index in at])
+        beside = _neighbours(test_paths, [training_paths[index] for index in at.tolist()])
         near = ((best >= NEAR) | ((best >= NEIGHBOUR) & beside)) & ~exact
         largest = np.argsort(-best, kind="stable")[:_SHOWN].tolist()
         return cls(
@@ -97,7 +97,7 @@ class Duplicates:
             images=len(test),
             histogram=np.histogram(np.clip(best, 0, 1), BINS, (0, 1))[0].astype(np.int64),
             pairs=tuple(
-                Pair(float(best[row]), test_paths[row], training_paths[at[row]])
+                Pair(float(best[row]), test_paths[row], training_paths[int(at[row])])
                 for row in largest
                 if near[row] or exact[row]
             ),

@@ -16,7 +16,7 @@ import numpy as np
 from pomona.recognition.calibration import by_fruit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,7 +83,7 @@ class Tally:
         novelty: NDArray[np.float32] | None,
         labels: NDArray[np.integer],
         paths: Sequence[str],
-        parts: dict[str, Sequence[str]],
+        parts: Mapping[str, Sequence[str]],
     ) -> Tally:
         """The tally of some images.
 

@@ -31,11 +31,13 @@ class LinearClassifier:
 
     Attributes:
         mean_: float32 [d], subtracted from normalised features.
+        scale_: float32 [d], their standard deviations; the coefficients account for them.
         coef_: float32 [c, d].
         intercept_: float32 [c].
     """
 
     mean_: NDArray[np.float32]
+    scale_: NDArray[np.float32]
     coef_: NDArray[np.float32]
     intercept_: NDArray[np.float32]
 
@@ -93,23 +95,28 @@ class Discriminants:
         """float64 [d, d], covariance within classes in standard units."""
         self.total = (statistics.within + between) / outer
         """float64 [d, d], covariance of all rows in standard units."""
-        values, self._axes = np.linalg.eigh(self.within)
-        self._values = np.maximum(values, 0)
 
     def classifier(self, shrinkage: float) -> LinearClassifier:
         """The classifier for a shrinkage in (0, 1]."""
-        level = self._values.mean() or 1.0
-        shrunk = (1 - shrinkage) * self._values + shrinkage * level
-        weights = (self.centres @ self._axes / shrunk) @ self._axes.T
+        weights = np.linalg.solve(shrunk(self.within, shrinkage), self.centres.T).T
         intercept = -0.5 * np.einsum("cd,cd->c", weights, self.centres)
         # What all logits have in common changes nothing, and costs digits.
         weights -= weights.mean(axis=0)
         intercept -= intercept.mean()
         return LinearClassifier(
             self.mean.astype(np.float32),
+            self.scale.astype(np.float32),
             (weights / self.scale).astype(np.float32),
             intercept.astype(np.float32),
         )
+
+
+def shrunk(covariance: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
+    """A covariance moved towards the identity times its mean variance."""
+    level = float(np.trace(covariance)) / len(covariance) or 1.0
+    moved: NDArray[np.float64] = (1 - shrinkage) * covariance
+    moved[np.diag_indices_from(moved)] += shrinkage * level
+    return moved
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float32]:

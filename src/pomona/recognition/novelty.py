@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pomona.recognition.linear import check_rows
+from pomona.recognition.linear import check_rows, shrunk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def fit_novelty(found: Discriminants) -> Novelty:
     values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
     rank = max(1, min(AXES, int((values > 1e-6 * values[0]).sum())))
     values, axes = values[:rank], axes[:, :rank]
-    within = _shrunk(axes.T @ found.within @ axes)
+    within = shrunk(axes.T @ found.within @ axes, _SHRINKAGE)
     # within^-1 = W W', so |z W|^2 is the squared Mahalanobis distance.
     whitening = np.linalg.cholesky(np.linalg.inv(within))
     total = (1 - _SHRINKAGE) * values + _SHRINKAGE * values.mean()
@@ -79,10 +79,3 @@ def fit_novelty(found: Discriminants) -> Novelty:
         whitening_=whitening.astype(np.float32),
         centres_=(found.centres @ axes @ whitening).astype(np.float32),
     )
-
-
-def _shrunk(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    level = float(np.trace(covariance)) / len(covariance) or 1.0
-    shrunk: NDArray[np.float64] = (1 - _SHRINKAGE) * covariance
-    shrunk[np.diag_indices_from(shrunk)] += _SHRINKAGE * level
-    return shrunk

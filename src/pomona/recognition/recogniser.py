@@ -46,6 +46,11 @@ class Recogniser:
         Raises:
             RecognitionError: rows of another length.
         """
-        rows = normalise(features)
+        return self.recognise_normalised(normalise(features))
+
+    def recognise_normalised(
+        self, rows: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same for features that are normalised already."""
         logits = self.classifier.logits(rows)
         return softmax(logits, self.naming.calibration.temperature), self.novelty.score(rows)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = "models/classifier/"
 MANIFEST, ARRAYS, EVALUATION = "manifest.json", "classifier.npz", "evaluation.json"
-_CLASSIFIER = ("mean_", "coef_", "intercept_")
+_CLASSIFIER = ("mean_", "scale_", "coef_", "intercept_")
 _NOVELTY = ("axes_", "precision_", "whitening_", "centres_")
 
 
@@ -107,6 +107,7 @@ def unpack(data: bytes, manifest: Mapping[str, Any]) -> Recogniser:
     rank = len(found["precision_"])
     shapes = {
         "mean_": (dimension,),
+        "scale_": (dimension,),
         "coef_": (len(classes), dimension),
         "intercept_": (len(classes),),
         "axes_": (dimension, rank),
