@@ -33,6 +33,8 @@ LABELS, FRUITS, CALIBRATION, ABOUT = "labels", "fruits", "calibration", "manifes
 
 _LEAST_OPSET, _OPSET = 13, 17
 _NETWORK = "network/"
+_BITS, _LOW_BITS = 22, 8
+"""Bits that Pillow's weights have after the point, and how many of them are multiplied apart."""
 
 
 class _Graph:
@@ -208,9 +210,8 @@ def _preprocessing(spec: NetworkSpec) -> _Graph:
     turned = g("Transpose", pixels, perm=[1, 0, 2])
     for side, new, other in ((width, new_width, height), (height, new_height, new_width)):
         flat = g("Reshape", turned, g("Concat", side, g("Mul", other, three), axis=0))
-        product = g("MatMul", _weights(g, side, new), flat)
-        rounded = g("Floor", g("Add", product, g.constant(0.5)))
-        turned = g("Reshape", rounded, g("Concat", new, other, three, axis=0))
+        filtered = _filtered(g, flat, side, new)
+        turned = g("Reshape", filtered, g("Concat", new, other, three, axis=0))
         if side == width:
             turned = g("Transpose", turned, perm=[1, 0, 2])
     space = (g("Sub", size, new_height), g("Sub", size, new_width))
@@ -233,28 +234,43 @@ def _preprocessing(spec: NetworkSpec) -> _Graph:
     return g
 
 
-def _weights(g: _Graph, side: str, new: str) -> str:
-    """Weights [new, side] of the bilinear filter, stretched where it shrinks the image."""
+def _filtered(g: _Graph, flat: str, side: str, new: str) -> str:
+    """The bilinear filter along the first axis, rounded: [side, m] to [new, m].
+
+    Pillow's weights are whole multiples of 2^-22. The last 8 bits are multiplied apart, so that
+    both products are whole numbers which float32 holds exactly (up to 128-fold shrinking), and
+    every pixel comes out the same.
+    """
     from onnx import TensorProto
 
     half, one = g.constant(0.5, np.float64), g.constant(1.0, np.float64)
-    ratio = g(
-        "Div",
-        g("Cast", side, to=TensorProto.DOUBLE),
-        g("Cast", new, to=TensorProto.DOUBLE),
-    )
+    low = g.constant(2.0**_LOW_BITS, np.float64)
+    full = g.constant(2.0**_BITS, np.float64)
+    axis = g.constant([1], np.int64)
 
-    def places(count: str) -> str:
-        scalar = g("Squeeze", count)
-        zero, step = g.constant(0, np.int64), g.constant(1, np.int64)
-        numbers = g("Cast", g("Range", zero, scalar, step), to=TensorProto.DOUBLE)
-        return g("Add", numbers, half)
+    def real(count: str) -> str:
+        return g("Cast", count, to=TensorProto.DOUBLE)
 
-    centres = g("Unsqueeze", g("Mul", places(new), ratio), g.constant([1], np.int64))
-    away = g("Div", g("Sub", places(side), centres), g("Max", one, ratio))
-    weights = g("Max", g.constant(0.0, np.float64), g("Sub", one, g("Abs", away)))
-    total = g("ReduceSum", weights, g.constant([1], np.int64), keepdims=1)
-    return g("Cast", g("Div", weights, total), to=TensorProto.FLOAT)
+    def numbers(count: str) -> str:
+        return real(
+            g("Range", g.constant(0, np.int64), g("Squeeze", count), g.constant(1, np.int64))
+        )
+
+    ratio = g("Div", real(side), real(new))
+    centres = g("Unsqueeze", g("Mul", g("Add", numbers(new), half), ratio), axis)
+    apart = g("Add", g("Sub", numbers(side), centres), half)
+    away = g("Abs", g("Mul", apart, g("Div", one, g("Max", one, ratio))))
+    weights = g("Max", g.constant(0.0, np.float64), g("Sub", one, away))
+    weights = g("Div", weights, g("ReduceSum", weights, axis, keepdims=1))
+    whole = g("Floor", g("Add", g("Mul", weights, full), half))
+    upper = g("Floor", g("Div", whole, low))
+    lower = g("Sub", whole, g("Mul", upper, low))
+    sums = [
+        real(g("MatMul", g("Cast", part, to=TensorProto.FLOAT), flat)) for part in (upper, lower)
+    ]
+    total = g("Add", g("Mul", sums[0], low), sums[1])
+    pixels = g("Floor", g("Add", g("Div", total, full), half))
+    return g("Cast", pixels, to=TensorProto.FLOAT)
 
 
 def _recognition(recogniser: Recogniser) -> _Graph:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pomona.errors import RecognitionError
 from pomona.ledger import versions
-from pomona.recognition.saving import EVALUATION, FOLDER, load_recogniser, save_recogniser
+from pomona.recognition.saving import EVALUATION, FOLDER, FRUIT, load_recogniser, save_recogniser
 from pomona.steps.reduce import model_of_output
 from pomona.steps.shared import timed
 from pomona.storage import NotFound, NotPermitted, ReadFailed
@@ -73,6 +73,8 @@ def _train(run: Run) -> None:
     }
     if _already(run, wanted):
         run.observer.note("nothing to train: the classifier is that of these features")
+        if not run.store.exists(FRUIT):
+            _export(run)
         return
     context = run.context()
     run.observer.stage("train")
@@ -105,12 +107,25 @@ def _train(run: Run) -> None:
             "versions": versions(""),
         }
         save_recogniser(run.store, trained.recogniser, about)
+        _export(run)
     ledger.classifier = _brief({**about, "classes": trained.recogniser.naming.classes})
     run.observer.note(
         f"{len(trained.recogniser.naming.classes):,} classes trained on "
         f"{trained.images['train']:,} images; {trained.validation['accuracy']:.1%} right on "
         f"{trained.images['validate']:,} validation images"
     )
+
+
+def _export(run: Run) -> None:
+    """Write ``models/fruit.onnx``, the whole recogniser; `pomona predict` uses it."""
+    from pomona.errors import ModelError
+    from pomona.recognition.exporting import export
+
+    run.store.delete(FRUIT)  # that of an older classifier would answer otherwise
+    try:
+        run.store.write(FRUIT, export(run.store, run.settings.model_dump()))
+    except ModelError as error:
+        run.observer.note(f"{FRUIT} was not written: {error.what} {error.fix}")
 
 
 def _evaluate(run: Run) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pomona.storage import Store
 
 FOLDER = "models/classifier/"
+FRUIT = "models/fruit.onnx"
+"""The whole recogniser as one file."""
 MANIFEST, ARRAYS, EVALUATION = "manifest.json", "classifier.npz", "evaluation.json"
 _CLASSIFIER = ("mean_", "scale_", "coef_", "intercept_")
 _NOVELTY = ("axes_", "precision_", "whitening_", "centres_")
