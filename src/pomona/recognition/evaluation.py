@@ -178,7 +178,8 @@ def wilson(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
         / (1 + square / count)
         * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
     )
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return (0.0 if right == 0 else low), (1.0 if right == count else high)
 
 
 def share(right: int, count: int) -> dict[str, Any]:

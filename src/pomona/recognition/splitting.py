@@ -202,7 +202,7 @@ class Split:
         return Role.TEST if at < validate + test else Role.TRAIN
 
 
-def plan_split(survey: Survey, *, seed: int = 0) -> Split:
+def plan_split(survey: Survey, *, seed: int = 0, test: bool = True) -> Split:
     """Decide how to split.
 
     Where INPUT has a test split, that tests and a part of the rest validates; where it has a
@@ -212,11 +212,12 @@ def plan_split(survey: Survey, *, seed: int = 0) -> Split:
     Args:
         survey: of all images of the model.
         seed: decides where blocks begin and which groups are held out.
+        test: whether a test is held out where INPUT has no test split.
     """
     named = _named_roles(survey.splits)
     has_test = Role.TEST in named.values()
     has_validation = Role.VALIDATE in named.values()
-    shares = (0.0 if has_validation else HELD_OUT, 0.0 if has_test else HELD_OUT)
+    shares = (0.0 if has_validation else HELD_OUT, 0.0 if has_test or not test else HELD_OUT)
     wanted = [(Role.VALIDATE, shares[0]), (Role.TEST, shares[1])]
     wanted = [(role, share) for role, share in wanted if share]
 
