@@ -19,7 +19,7 @@ import numpy as np
 
 from pomona.errors import ModelError
 from pomona.images.fitting import PADDING
-from pomona.recognition.normalising import TINY
+from pomona.recognition.normalising import SHIFT, TINY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,8 @@ LABELS, FRUITS, CALIBRATION, ABOUT = "labels", "fruits", "calibration", "manifes
 """Keys of the metadata, each a JSON text."""
 
 _LEAST_OPSET, _OPSET = 13, 17
+_AXES_AS_INPUT = 18
+"""From this opset on, ReduceMin takes its axes as an input, as ReduceSum does from 13 on."""
 _NETWORK = "network/"
 _BITS, _LOW_BITS = 22, 8
 """Bits that Pillow's weights have after the point, and how many of them are multiplied apart."""
@@ -91,7 +93,7 @@ def build_graph(network: Network, recogniser: Recogniser, about: Mapping[str, An
     )
     naming = recogniser.naming
     back = _graph_of(
-        _recognition(recogniser),
+        _recognition(recogniser, opset),
         "recognise",
         [_features_info(recogniser.dimension)],
         [
@@ -116,7 +118,7 @@ def build_graph(network: Network, recogniser: Recogniser, about: Mapping[str, An
     except (ValueError, checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(
             f"{spec.name} cannot be exported: {' '.join(str(error).split())[:200]}",
-            "Export the network with a batch size that is free, at opset 13 to 17.",
+            "Export the network with a batch size that is free, at opset 13 or later.",
         ) from error
     data: bytes = model.SerializeToString()
     return data
@@ -152,7 +154,7 @@ def _network(network: Network) -> tuple[Any, int]:
         except Exception as error:
             raise ModelError(
                 f"{network.spec.name} is of opset {opset} and cannot be converted.",
-                f"Export it at opset {_LEAST_OPSET} to {_OPSET}.",
+                f"Export it at opset {_LEAST_OPSET} or later.",
             ) from error
         opset = _OPSET
     return compose.add_prefix(model, _NETWORK), opset
@@ -273,15 +275,18 @@ def _filtered(g: _Graph, flat: str, side: str, new: str) -> str:
     return g("Cast", pixels, to=TensorProto.FLOAT)
 
 
-def _recognition(recogniser: Recogniser) -> _Graph:
+def _recognition(recogniser: Recogniser, opset: int) -> _Graph:
     """From ``features`` to ``probabilities`` and ``novelty``; see the modules of each."""
     g = _Graph("recognise")
     classifier, novelty = recogniser.classifier, recogniser.novelty
     magnitude = g("Abs", "features")
-    roots = g("Mul", g("Sign", "features"), g("Sqrt", magnitude))
     last = g.constant([1], np.int64)
-    squared = g("Add", g("ReduceSum", magnitude, last, keepdims=1), g.constant(TINY))
-    rows = g("Sub", g("Div", roots, g("Sqrt", squared)), g.constant(classifier.mean_))
+    count = g.constant(recogniser.dimension)
+    mean = g("Div", g("ReduceSum", magnitude, last, keepdims=1), count)
+    relative = g("Div", magnitude, g("Add", mean, g.constant(TINY)))
+    roots = g("Sqrt", g("Add", relative, g.constant(SHIFT)))
+    soft = g("Sub", roots, g.constant(np.sqrt(SHIFT)))
+    rows = g("Sub", g("Mul", g("Sign", "features"), soft), g.constant(classifier.mean_))
 
     logits = g(
         "Gemm", rows, g.constant(classifier.coef_), g.constant(classifier.intercept_), transB=1
@@ -294,7 +299,11 @@ def _recognition(recogniser: Recogniser) -> _Graph:
     white = g("MatMul", along, g.constant(novelty.whitening_))
     cross = g("MatMul", white, g.constant(-2 * novelty.centres_.T))
     squares = np.einsum("cr,cr->c", novelty.centres_, novelty.centres_)
-    nearest = g("ReduceMin", g("Add", cross, g.constant(squares)), axes=[1], keepdims=0)
+    distances = g("Add", cross, g.constant(squares))
+    if opset < _AXES_AS_INPUT:
+        nearest = g("ReduceMin", distances, axes=[1], keepdims=0)
+    else:
+        nearest = g("ReduceMin", distances, last, keepdims=0)
     own = g("ReduceSum", g("Mul", white, white), last, keepdims=0)
     total = g(
         "ReduceSum",

@@ -17,8 +17,11 @@ from pomona.storage import NotFound, NotPermitted, ReadFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pomona.recognition.fruits import FruitTable
     from pomona.steps.shared import Run
 
+_UNABLE = "unable.json"
+"""Says why a run could not train, so that the next one need not find out again."""
 _SEED = 0
 """Of the split; a fixed number, so that training and evaluation agree on it."""
 
@@ -40,12 +43,7 @@ def recognise(run: Run, steps: Sequence[str], *, required: bool) -> None:
         if not run.features.rows():
             run.observer.note("nothing to train on: no image was embedded")
             return
-        try:
-            _train(run)
-            _evaluate(run)
-        except RecognitionError as error:
-            # Photographs without labels, or too few of them, are no reason for a run to fail.
-            run.observer.note(f"no classifier: {error.what[:1].lower()}{error.what[1:]}")
+        _try_to(run)
         return
     if "train" in steps:
         _train(run)
@@ -53,14 +51,37 @@ def recognise(run: Run, steps: Sequence[str], *, required: bool) -> None:
         _evaluate(run)
 
 
-def _train(run: Run) -> None:
-    from pomona.recognition.fruits import load_fruits
-    from pomona.recognition.training import look, reading_of, train
+def _try_to(run: Run) -> None:
+    """Train and evaluate where the images allow it; that they do not is remembered."""
+    store, key = run.store, FOLDER + _UNABLE
+    wanted = _wanted(run, _table(run))
+    known = _read(run, key)
+    if known is not None and known.get("wanted") == wanted:
+        run.observer.note(str(known.get("why")))
+        return
+    try:
+        _train(run)
+        _evaluate(run)
+    except RecognitionError as error:
+        # Photographs without labels, or too few of them, are no reason for a run to fail.
+        why = f"no classifier, or no evaluation: {error.what[:1].lower()}{error.what[1:]}"
+        run.observer.note(why)
+        store.write(key, json.dumps({"wanted": wanted, "why": why}, indent=2).encode())
+    else:
+        store.delete(key)
 
+
+def _table(run: Run) -> FruitTable:
+    from pomona.recognition.fruits import load_fruits
+
+    path = run.settings.fruits
+    return load_fruits(Path(path).expanduser() if path else None)
+
+
+def _wanted(run: Run, table: FruitTable) -> dict[str, Any]:
+    """What a classifier has to have been trained on, and with, to be the one that is asked for."""
     settings, ledger = run.settings, run.ledger
-    path = Path(settings.fruits).expanduser() if settings.fruits else None
-    table = load_fruits(path)
-    wanted = {
+    return {
         "model": ledger.model,
         "features_version": run.features.version,
         "asked": {
@@ -71,6 +92,14 @@ def _train(run: Run) -> None:
             "seed": _SEED,
         },
     }
+
+
+def _train(run: Run) -> None:
+    from pomona.recognition.training import look, reading_of, train
+
+    settings, ledger = run.settings, run.ledger
+    table = _table(run)
+    wanted = _wanted(run, table)
     if _already(run, wanted):
         run.observer.note("nothing to train: the classifier is that of these features")
         if not run.store.exists(FRUIT):
@@ -142,7 +171,7 @@ def _evaluate(run: Run) -> None:
             "Run `pomona train OUTPUT` again.",
         )
     ledger.model = str(manifest["model"])
-    known = _read_evaluation(run)
+    known = _read(run, FOLDER + EVALUATION)
     if known is not None and known.get("classifier") == manifest["sha256"]:
         ledger.evaluation = _summary(known)
         run.observer.note("nothing to evaluate: the evaluation is that of this classifier")
@@ -217,10 +246,10 @@ def _summary(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_evaluation(run: Run) -> dict[str, Any] | None:
-    """The newest evaluation; None where there is none that can be read."""
+def _read(run: Run, key: str) -> dict[str, Any] | None:
+    """A JSON object below OUTPUT; None where there is none that can be read."""
     try:
-        found = json.loads(run.store.read(FOLDER + EVALUATION))
+        found = json.loads(run.store.read(key))
     except (NotFound, NotPermitted, ReadFailed, ValueError):
         return None
     return found if isinstance(found, dict) else None
