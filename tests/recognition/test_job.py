@@ -166,7 +166,7 @@ def test_a_random_split_is_found_out(place: tuple[Path, Path], tmp_path: Path) -
     facts("run", tmp_path / "in", tmp_path / "out")
     told = _evaluation(tmp_path / "out")["duplicates"]
     assert told["exact"] >= 1
-    assert told["exact"] + told["near"] > 0.8 * told["compared"]
+    assert told["exact"] + told["near"] > 0.6 * told["compared"]
 
 
 def test_images_without_labels_are_no_failure_and_are_remembered(
