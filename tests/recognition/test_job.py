@@ -14,12 +14,12 @@ import onnxruntime as ort
 import polars as pl
 import pytest
 from PIL import Image
-from tests.command import facts, pomona
 
 from pomona.images.decoding import DecodeLimits, decode
 from pomona.recognition.saving import load_recogniser
 from pomona.samples import write_faults, write_samples
 from pomona.storage import open_store
+from tests.command import facts, pomona
 
 _COUNT = 600
 
