@@ -53,6 +53,9 @@ def test_run_trains_and_evaluates_on_the_test_split(place: tuple[Path, Path]) ->
     assert sum(part["right"] for part in parts) == told["accuracy"]["right"]
     assert told["leave_out"]["left_out"] == "labels"
     assert (output / "models" / "fruit.onnx").stat().st_size < 6e6
+    page = (output / "report.html").read_text()
+    assert f"of {tests} test photographs rightly" in page
+    assert "When it says that it is sure" in page
 
 
 def test_the_evaluation_is_what_the_classifier_says_of_the_table(
@@ -165,6 +168,7 @@ def test_a_random_split_is_found_out(place: tuple[Path, Path], tmp_path: Path) -
     shutil.copy(copied, double)
     facts("run", tmp_path / "in", tmp_path / "out")
     told = _evaluation(tmp_path / "out")["duplicates"]
+    assert "The figure above flatters" in (tmp_path / "out" / "report.html").read_text()
     assert told["exact"] >= 1
     assert told["exact"] + told["near"] > 0.6 * told["compared"]
 
