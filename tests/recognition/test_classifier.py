@@ -55,7 +55,7 @@ def test_statistics_of_merged_pieces_are_those_of_all_rows(offset: float) -> Non
         np.cov(rows[label == _LABELS], rowvar=False, bias=True) * count
         for label, count in enumerate(_COUNTS)
     )
-    np.testing.assert_allclose(found.within, within, atol=1e-6)
+    np.testing.assert_allclose(found.within, within, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("shrinkage", [0.01, 0.3, 1.0])
@@ -102,7 +102,7 @@ def test_likelihoods_are_scikit_learns_and_the_temperature_is_found() -> None:
     labels = np.array([_RNG.choice(5, p=p) for p in _exact(softmax(logits))])
     parts = np.array_split(np.arange(4000), 3)
     found = reduce(Likelihoods.merge, [Likelihoods.of([4 * logits[p]], labels[p]) for p in parts])
-    at = 40
+    at = 20
     expected = log_loss(labels, _exact(softmax(4 * logits, TEMPERATURES[at]))) * 4000
     assert found.losses[0, at] == pytest.approx(expected, rel=1e-4)
     chosen, temperature = found.best()

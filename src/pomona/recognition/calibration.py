@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
 """What is tried."""
-TEMPERATURES = np.geomspace(0.05, 500.0, 93)
-"""What is tried; a tenth apart, and the best is refined between its neighbours."""
+TEMPERATURES = np.geomspace(0.05, 500.0, 41)
+"""What is tried; a quarter apart, and the best is refined between its neighbours."""
 LEAST_SURE = 0.5
 """No answer of a smaller probability is called sure, however well validation went."""
 _FEWEST = 0.05
