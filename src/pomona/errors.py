@@ -59,5 +59,9 @@ class ReductionError(PomonaError):
     """The features do not allow the reduction that was asked for."""
 
 
+class RecognitionError(PomonaError):
+    """A recogniser cannot be trained, evaluated or used as asked."""
+
+
 class LedgerError(PomonaError):
     """listed = embedded + rejected + unchanged does not hold."""

@@ -28,7 +28,7 @@ _PACKAGES = (
 
 SECONDS = (
     "list", "choose", "start", "read", "decode", "embed", "write", "commit", "embed_wall",
-    "reduce", "report", "total",
+    "reduce", "train", "evaluate", "report", "total",
 )  # fmt: skip
 """Stages of the ``seconds`` object. ``read``, ``decode``, ``embed`` and ``write`` are core-seconds
 added up over all tasks, the others are seconds on the driver's clock; ``choose`` measures engines
@@ -63,6 +63,8 @@ class Ledger:
         choices: one sentence a decision.
         components: components kept; None where nothing was reduced.
         explained_variance: share of the variance that they keep.
+        classifier: what was trained and how well it did on the validation images, in brief.
+        evaluation: how well it did on the test images, in brief.
         seconds: by stage, see :data:`SECONDS`.
         verdict: one sentence on the bottleneck.
         peak_bytes: largest resident memory of the driver's Python, of its Java and of any worker.
@@ -94,6 +96,8 @@ class Ledger:
     choices: list[str] = field(default_factory=list)
     components: int | None = None
     explained_variance: float | None = None
+    classifier: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SECONDS, 0.0))
     verdict: str = ""
     peak_bytes: dict[str, int] = field(default_factory=dict)

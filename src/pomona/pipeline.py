@@ -1,6 +1,6 @@
 """The chain: the one module that knows the order of the steps.
 
-list -> choose -> plan -> embed (commits) -> reduce -> report
+list -> choose -> plan -> embed (commits) -> reduce -> train -> evaluate -> report
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pomona.steps.observer import Observer
     from pomona.workspace import Workspace
 
-Step = Literal["embed", "reduce", "report"]
-WHOLE: tuple[Step, ...] = ("embed", "reduce", "report")
+Step = Literal["embed", "reduce", "train", "evaluate", "report"]
+WHOLE: tuple[Step, ...] = ("embed", "reduce", "train", "evaluate", "report")
 """The steps of ``pomona run``, in order."""
 
 
@@ -95,6 +95,10 @@ def _do(run: Run, steps: tuple[Step, ...], source: str | None, begin: float) -> 
         embed(run, source)
     if "reduce" in steps:
         reduce(run, required=steps != WHOLE)
+    if "train" in steps or "evaluate" in steps:
+        from pomona.recognition.job import recognise
+
+        recognise(run, steps, required=steps != WHOLE)
     run.ledger.status = "done"
     _finish(run, begin)
     if "report" in steps:

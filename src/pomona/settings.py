@@ -82,6 +82,15 @@ class Settings(BaseSettings):
     components: Annotated[int | None, Field(ge=1)] = None
     """Number of components; overrides variance."""
 
+    shrinkage: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Of the classifier's covariance towards a multiple of the identity; None chooses."""
+    risk: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Share of wrong answers among those called sure, at most, on the validation images."""
+    refuse: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Share of validation images that may be refused as unlike anything trained on."""
+    fruits: str | None = None
+    """A CSV of class and fruit, in the place of the one that ships."""
+
     task_images: Annotated[int, Field(ge=0, le=8192)] = 0
     """Images of a task, at most; 0 chooses."""
     task_bytes: Annotated[int, Field(ge=0)] = 0

@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from pomona.cli import compact, doctor, download, embed, iam, reduce, report, run, sample, upload
+from pomona.cli import (
+    compact,
+    doctor,
+    download,
+    embed,
+    evaluate,
+    export,
+    iam,
+    predict,
+    reduce,
+    report,
+    run,
+    sample,
+    train,
+    upload,
+)
 
 app = typer.Typer(
     name="pomona",
@@ -39,5 +54,20 @@ def _root(
     """Options that stand before a command."""
 
 
-for command in (run, embed, reduce, report, compact, doctor, iam, sample, upload, download):
+for command in (
+    run,
+    embed,
+    reduce,
+    train,
+    evaluate,
+    report,
+    predict,
+    export,
+    compact,
+    doctor,
+    iam,
+    sample,
+    upload,
+    download,
+):
     command.register(app)

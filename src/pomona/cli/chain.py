@@ -77,7 +77,8 @@ def summary(ledger: Ledger) -> dict[str, Any]:
     facts = ledger.facts()
     names = (
         "run", "listed", "embedded", "rejected", "unchanged", "unchanged_rejected", "gone",
-        "pruned", "components", "explained_variance", "seconds", "output", "input", "model",
+        "pruned", "components", "explained_variance", "classifier", "evaluation", "seconds",
+        "output", "input", "model",
         "layout", "reasons", "skipped", "choices", "verdict", "tables", "peak_bytes", "status",
     )  # fmt: skip
     return {name: facts[name] for name in names}
@@ -104,6 +105,16 @@ def tell(ledger: Ledger) -> None:
         result(
             f"{ledger.components} components keep {ledger.explained_variance:.1%} of the variance"
         )
+    if ledger.evaluation:
+        found = ledger.evaluation
+        result(
+            f"the classifier names {found['accuracy']['share']:.1%} of {found['images']:,} test "
+            f"images rightly, of {found['classes']:,} classes"
+        )
+        if found["seen"]:
+            result(
+                f"  {found['seen']:,} of them it had seen in training, or nearly; see the report"
+            )
     result(f"results in {ledger.output}, {ledger.seconds['total']:.1f} s in all")
     if "report" in ledger.steps:
         result(f"report: {ledger.output}/report.html")

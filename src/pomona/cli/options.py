@@ -17,6 +17,7 @@ _CHAIN = "The chain"
 _NETWORK = "The network"
 _SIZES = "Sizes and limits"
 _STORAGE = "Object storage"
+_RECOGNISER = "The recogniser"
 
 Input = Annotated[
     str,
@@ -159,6 +160,43 @@ Components = Annotated[
     ),
 ]
 
+Shrinkage = Annotated[
+    float | None,
+    typer.Option(
+        "--shrinkage",
+        metavar="SHARE",
+        help="Regularisation of the classifier, above 0 up to 1. Default: chosen.",
+        rich_help_panel=_RECOGNISER,
+    ),
+]
+Risk = Annotated[
+    float | None,
+    typer.Option(
+        "--risk",
+        metavar="SHARE",
+        help="Share of wrong answers among the sure ones that is aimed at. Default: 0.02.",
+        rich_help_panel=_RECOGNISER,
+    ),
+]
+Refuse = Annotated[
+    float | None,
+    typer.Option(
+        "--refuse",
+        metavar="SHARE",
+        help="Share of good images that may be refused as strange. Default: 0.02.",
+        rich_help_panel=_RECOGNISER,
+    ),
+]
+Fruits = Annotated[
+    str | None,
+    typer.Option(
+        "--fruits",
+        metavar="CSV",
+        help="Which fruit each class is: a table with the columns class and fruit. Default: ships.",
+        rich_help_panel=_RECOGNISER,
+    ),
+]
+
 MaxBytes = Annotated[
     int | None,
     typer.Option(
@@ -259,6 +297,12 @@ NETWORK: dict[str, Any] = {
     "scale": Scale,
 }
 REDUCTION: dict[str, Any] = {"variance": Variance, "components": Components}
+RECOGNISER: dict[str, Any] = {
+    "shrinkage": Shrinkage,
+    "risk": Risk,
+    "refuse": Refuse,
+    "fruits": Fruits,
+}
 IMAGES: dict[str, Any] = {
     "layout": Layout,
     "max_rejects": MaxRejects,

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run_chain)
 
 
-@o.takes(o.NETWORK, o.REDUCTION, o.IMAGES, o.SPARK, o.SIZES, o.STORAGE)
+@o.takes(o.NETWORK, o.REDUCTION, o.RECOGNISER, o.IMAGES, o.SPARK, o.SIZES, o.STORAGE)
 def run_chain(
     source: o.Input,
     output: o.Output,
@@ -23,7 +23,9 @@ def run_chain(
     verbose: o.Verbose = False,
     **flags: Any,
 ) -> None:
-    """Embed the images of INPUT, reduce their features, and write a report to OUTPUT.
+    """Embed the images of INPUT, reduce their features, train and evaluate, and write a report.
+
+    A classifier is trained where the images have at least two labels.
 
     Run it again after new images arrived, or after it was stopped: only what is new is done.
     """

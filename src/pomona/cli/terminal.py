@@ -25,6 +25,8 @@ _TOLD = {
     "choose": "trying what runs the network fastest",
     "start": "waiting for Spark",
     "reduce": "reducing",
+    "train": "training the classifier",
+    "evaluate": "evaluating the classifier",
     "report": "writing the report",
 }
 """Stages that are worth a line."""

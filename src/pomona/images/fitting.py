@@ -18,7 +18,10 @@ def fit_square(pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Scale an image so that its longer side fills a square, and centre it there.
 
     The aspect is kept and the rest is white. Scaling is Pillow's bilinear filter, which averages
-    over the whole footprint when it shrinks (antialiasing) and interpolates when it enlarges.
+    over the whole footprint when it shrinks (antialiasing) and interpolates when it enlarges. It
+    is asked for one direction at a time, width first, since each pass rounds to whole numbers:
+    left to itself, Pillow begins with the other one in tall images, and the exported recogniser
+    would then differ.
 
     Args:
         pixels: uint8 [h, w, 3].
@@ -33,7 +36,10 @@ def fit_square(pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     new_height = min(size, max(1, round(height * scale)))
     new_width = min(size, max(1, round(width * scale)))
     if (new_height, new_width) != (height, width):
-        image = Image.fromarray(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR)
+        image = Image.fromarray(pixels)
+        for side in ((new_width, height), (new_width, new_height)):
+            if image.size != side:
+                image = image.resize(side, Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
     top, left = (size - new_height) // 2, (size - new_width) // 2
     if (new_height, new_width) != (size, size):

@@ -108,7 +108,7 @@ def fit_pca(
         raise TableError(
             f"The table {features.location} has no rows.", "Run `pomona embed INPUT OUTPUT` first."
         )
-    tasks = _spread(files, slots_of(context))
+    tasks = spread(files, slots_of(context))
     moments = tree_reduce(
         context,
         tasks,
@@ -132,7 +132,7 @@ def project(
     Returns:
         The number of rows.
     """
-    tasks = _spread(features.files(), 2 * slots_of(context))
+    tasks = spread(features.files(), 2 * slots_of(context))
     shipped = context.broadcast(pca)
     work = _Project(features.location, components.location, model, run, shipped)
     files: list[DataFile] = []
@@ -155,7 +155,7 @@ def _matrices(features: Location, files: list[str], model: str) -> Iterator[NDAr
             yield matrix_of(rows[FEATURES].slice(at, _SLICE))
 
 
-def _spread(files: list[DataFile], tasks: int) -> list[list[str]]:
+def spread(files: list[DataFile], tasks: int) -> list[list[str]]:
     """Data files dealt out to tasks of about equal numbers of rows, in order."""
     total = sum(file.rows for file in files)
     dealt: list[list[str]] = []

@@ -12,6 +12,7 @@ from pomona.errors import TableError
 from pomona.ledger import SECONDS, newest_ledger
 from pomona.reduction.saving import load_pca
 from pomona.report.figures import bars, scree
+from pomona.report.recogniser import recogniser_facts
 from pomona.schema import FEATURES_TABLE, REJECTS_TABLE
 from pomona.storage import Location, Store, open_store
 from pomona.storage.table import Table
@@ -60,6 +61,7 @@ def _facts(output: Location, store: Store, model: str, ledger: dict[str, Any]) -
         "labels_left": max(0, len(labels) - _LABELS_SHOWN),
         "label_count": len(labels),
         "splits": sorted(splits.items()),
+        "recogniser": recogniser_facts(store),
         "rejects": rejects,
         "reject_count": sum(reasons.values()),
         "reasons": reasons.most_common(),

@@ -21,8 +21,8 @@ def report(run: Run, *, required: bool) -> None:
     from pomona.report.page import PAGE, write_report
 
     ledger = run.ledger
-    reduced = ledger.seconds["reduce"] > 0
-    if not (required or ledger.changed or reduced or not run.store.exists(PAGE)):
+    new = any(ledger.seconds[stage] > 0 for stage in ("reduce", "train", "evaluate"))
+    if not (required or ledger.changed or new or not run.store.exists(PAGE)):
         return
     run.observer.stage("report")
     told = ledger.facts() if "embed" in ledger.steps else None
