@@ -29,10 +29,11 @@ ALLOWED: dict[str, set[str]] = {
     "embedding": _BASE | {"storage", "spark", "images"},
     "reduction": _BASE | {"storage", "spark"},
     "access": _BASE | {"embedding", "images", "spark", "storage", "workspace"},
-    "report": _BASE | {"storage", "ledger", "reduction.saving"},
+    "recognition": _BASE | {"embedding", "images", "ledger", "reduction.job", "spark", "storage"},
+    "report": _BASE | {"storage", "ledger", "reduction.saving", "recognition.saving"},
     "steps": _BASE
     | {"embedding", "images", "ledger", "reduction", "report", "settings", "spark", "storage"}
-    | {"verdict", "workspace"},
+    | {"recognition", "verdict", "workspace"},
     "pipeline": {"errors", "ledger", "memory", "settings", "steps", "storage", "workspace"},
 }
 """Package or module to what it may import of Pomona; the command line may import anything."""

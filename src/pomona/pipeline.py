@@ -96,7 +96,7 @@ def _do(run: Run, steps: tuple[Step, ...], source: str | None, begin: float) -> 
     if "reduce" in steps:
         reduce(run, required=steps != WHOLE)
     if "train" in steps or "evaluate" in steps:
-        from pomona.recognition.job import recognise
+        from pomona.steps.recognise import recognise
 
         recognise(run, steps, required=steps != WHOLE)
     run.ledger.status = "done"
