@@ -17,12 +17,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from calibrating import calibration
 from network import DIMENSION, SIZE, Network
+from validation import read_validation
 from verify import verify
 
 if TYPE_CHECKING:
@@ -56,21 +57,26 @@ def main() -> None:
     network.eval()
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"{NAME}.onnx"
-    write_network(network.folded(), tuple(saved["kinds"]), path)
-    with np.load(options.views / "held-out-grocery.npz") as grocery:
-        difference = verify(network, path, grocery["images"])
+    images, kinds = read_validation(options.views, tuple(saved["kinds"])).sets["grocery"]
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(images)).logits.numpy()
+    write_network(network.folded(), tuple(saved["kinds"]), calibration(logits, kinds), path)
+    difference = verify(network, path, images)
     print(json.dumps({"file": path.name, "largest_difference": difference}))
 
 
-def write_network(folded: Network, classes: tuple[str, ...], path: Path) -> None:
+def write_network(
+    folded: Network, classes: tuple[str, ...], sureness: dict[str, float], path: Path
+) -> None:
     """Writes ``path`` (ONNX) and the JSON file of the same name beside it.
 
     Args:
         folded: what ``Network.folded`` returned.
         classes: names of the logits, in their order.
+        sureness: what ``calibration`` returned.
         path: ends in ``.onnx``; its stem becomes the name of the network.
     """
-    model = as_onnx(folded, classes, path.stem)
+    model = as_onnx(folded, classes, sureness, path.stem)
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString(deterministic=True)
     path.write_bytes(content)
@@ -91,7 +97,9 @@ def write_network(folded: Network, classes: tuple[str, ...], path: Path) -> None
     path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
 
 
-def as_onnx(folded: Network, classes: tuple[str, ...], name: str) -> onnx.ModelProto:
+def as_onnx(
+    folded: Network, classes: tuple[str, ...], sureness: dict[str, float], name: str
+) -> onnx.ModelProto:
     """The ONNX model: ``image`` uint8 [n, 96, 96, 3] to ``features`` and ``logits``."""
     chain = _Chain("image")
     chain.add("Transpose", perm=[0, 3, 1, 2])
@@ -123,7 +131,12 @@ def as_onnx(folded: Network, classes: tuple[str, ...], name: str) -> onnx.ModelP
         ir_version=IR_VERSION,
         producer_name="pomona",
     )
-    about = {"labels": json.dumps(list(classes)), "licence": LICENCE, "trained_on": TRAINED_ON}
+    about = {
+        "labels": json.dumps(list(classes)),
+        "calibration": json.dumps(sureness),
+        "licence": LICENCE,
+        "trained_on": TRAINED_ON,
+    }
     helper.set_model_props(model, about)
     return model
 

@@ -23,7 +23,9 @@ from pomona.samples import write_samples
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GROCERY = Path(__file__).parents[3] / "shared" / "data" / "grocery.tar"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+GROCERY, TINY = SHARED / "grocery.tar", SHARED / "tiny-imagenet.tar"
+UNSEEN = ("n01882714", "n02906734", "n04356056")
 NETWORKS = resources.files("pomona.embedding") / "networks"
 
 each_network = pytest.mark.parametrize("name", names())
@@ -138,3 +140,20 @@ def test_names_fruit_in_shops() -> None:
     right = [labels[row.argmax()] == kind for row, kind in zip(logits, kinds, strict=True)]
     assert len(right) > 60
     assert np.mean(right) > 0.45
+
+
+@pytest.mark.skipif(not TINY.exists(), reason="needs the shared photographs")
+def test_refuses_what_is_no_fruit() -> None:
+    """On classes of Tiny ImageNet that its training did not see: koala, broom and sunglasses."""
+    network = resolve("pomona-s2")
+    session = onnxruntime.InferenceSession(network.onnx, providers=["CPUExecutionProvider"])
+    labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+    pictures = []
+    with tarfile.open(TINY) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            if file is not None and member.name.split("/")[1] in UNSEEN:
+                pictures.append(Image.open(io.BytesIO(file.read())).convert("RGB"))
+    (logits,) = session.run(["logits"], {"image": _pixels(pictures, network.spec.size)})
+    assert len(pictures) == 330
+    assert (logits.argmax(1) == labels.index("Not fruit")).mean() > 0.9
