@@ -20,10 +20,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FRAMES_A_TURN = 328
-"""Frames of one full turn of a fruit, as the numbers in the file names show."""
-SECTORS = 6
-"""Parts of a turn that count as different views."""
 HELD_OUT = 0.15
 """Share of every run that validates."""
 MARGIN = 4
@@ -52,11 +48,6 @@ class Photographs:
     runs: Indices
     frames: Indices
     classes: tuple[str, ...]
-
-    def views(self) -> Indices:
-        """int64 [n]: which sixth of which run each photograph shows, numbered from zero."""
-        sectors = self.frames * SECTORS // FRAMES_A_TURN
-        return np.unique(self.runs * SECTORS + sectors, return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)

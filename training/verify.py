@@ -25,7 +25,7 @@ def verify(network: Network, path: Path, images: Pixels) -> float:
     Args:
         network: the network in its training form.
         path: the ONNX file.
-        images: uint8 [n, 100, 100, 3], at least 64 of them.
+        images: uint8 [n, 96, 96, 3], at least 64 of them.
 
     Returns:
         The largest absolute difference of any feature or logit.
