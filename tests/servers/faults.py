@@ -34,6 +34,7 @@ class Fault:
         code: S3's error code for it.
         rate: bytes a second of ``slow``.
         call: what ``hook`` does; it may use the service.
+        signed: whether a request signed with this access key is meant.
         seen: requests that it befell.
     """
 
@@ -45,12 +46,15 @@ class Fault:
     code: str = "SlowDown"
     rate: int = 20_000
     call: Callable[[], None] = lambda: None
+    signed: Callable[[str], bool] = lambda key: True
     seen: int = 0
     _passed: int = field(default=0, repr=False)
 
-    def befalls(self, request: str) -> bool:
+    def befalls(self, request: str, signer: str) -> bool:
         """Whether this request is one of those; counts it."""
         if self.seen >= self.times or re.search(self.where, request) is None:
+            return False
+        if not self.signed(signer):
             return False
         self._passed += 1
         if self._passed <= self.skip:
@@ -96,9 +100,10 @@ class FaultProxy:
             body = await reader.readexactly(length)
             request = unquote(head.split(b" HTTP/", 1)[0].decode("latin-1"))
             self.requests.append(request)
-            signer = re.search(rb"Credential=([^/]+)/", head)
-            self.signers.append(signer.group(1).decode() if signer else "")
-            fault = next((f for f in self.faults if f.befalls(request)), None)
+            found = re.search(rb"Credential=([^/]+)/", head)
+            signer = found.group(1).decode() if found else ""
+            self.signers.append(signer)
+            fault = next((f for f in self.faults if f.befalls(request, signer)), None)
             await self._answer(fault, head, body, writer)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass  # the client went away, or the proxy is being stopped

@@ -21,6 +21,7 @@ from pomona.storage.delta import delta_options
 from pomona.storage.table import Table
 from tests.command import pomona
 from tests.conftest import ACCESS_KEY, SECRET_KEY
+from tests.servers.faults import Fault, fault_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,8 @@ number = int(count.read_text() or 0) + 1 if count.exists() else 1
 count.write_text(str(number))
 until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds={seconds})
 print(json.dumps({{
-    "Version": 1, "AccessKeyId": f"AKIASHORTLIVED{{number:06}}", "SecretAccessKey": "short",
+    "Version": 1, "SecretAccessKey": "short",
+    "AccessKeyId": f"AKIASHORTLIVED{{number:06}}U{{until.timestamp():.0f}}",
     "SessionToken": f"token-{{number}}", "Expiration": until.isoformat(),
 }}))
 """
@@ -75,8 +77,6 @@ def test_credentials_of_seconds_are_renewed_for_objects_and_tables(
 def test_requests_are_signed_with_the_newest_credentials(
     short_lived: Callable[[], int], moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.servers.faults import fault_proxy
-
     with fault_proxy(moto) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         aws.forget()
@@ -86,6 +86,38 @@ def test_requests_are_signed_with_the_newest_credentials(
             time.sleep(2.1)
         signers = {signer for signer in proxy.signers if signer.startswith("AKIASHORTLIVED")}
     assert len(signers) >= 3
+
+
+def test_a_whole_run_outlives_its_credentials_many_times(
+    short_lived: Callable[[], int],
+    bucket: Any,
+    moto: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_samples(tmp_path / "in", count=240, processes=1)
+    monkeypatch.delenv("AWS_CONFIG_FILE")
+    owner = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    sent = pomona("upload", tmp_path / "in", "s3://orchard/in", env=owner)
+    assert sent.returncode == 0, sent.stderr
+    expired = Fault(
+        "status",
+        status=400,
+        code="ExpiredToken",
+        # A request may be on its way when its credentials run out.
+        signed=lambda key: "U" in key and float(key.rpartition("U")[2]) < time.time() - 2,
+    )
+    config = str(Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).with_name("config"))
+    with fault_proxy(moto) as proxy:
+        proxy.faults.append(expired)
+        run = ("run", "s3://orchard/in", "s3://orchard/out", "--precision", "fp32")
+        fine = ("--task-images", "12", "--chunk-tasks", "2", "--endpoint-url", proxy.url)
+        done = pomona(*run, *fine, "--json", env={"AWS_CONFIG_FILE": config})
+        signers = {signer for signer in proxy.signers if signer.startswith("AKIASHORTLIVED")}
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["embedded"] == 240
+    assert len(signers) >= 4
+    assert expired.seen == 0
 
 
 def test_long_lived_credentials_are_not_asked_for_at_every_request(
