@@ -170,7 +170,7 @@ def test_a_damaged_tar_prunes_nothing(place: tuple[Path, Path], tmp_path: Path) 
     (tmp_path / "in").mkdir()
     shard = tmp_path / "in" / "shard.tar"
     with tarfile.open(shard, "w") as archive:
-        for path in _files(images)[:40]:
+        for path in [path for path in _files(images) if path.name != "broken.jpg"][:40]:
             archive.add(path, arcname=path.name + "-" + path.parent.name + ".jpg")
     run = ("embed", tmp_path / "in", tmp_path / "out", "--precision", "fp32")
     assert _balance(facts(*run)) == (40, 0, 0)
