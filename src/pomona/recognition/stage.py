@@ -182,6 +182,11 @@ class FruitClassifier(
         rows = self._rows(dataset)
         survey = _survey(rows)
         classes = tuple(sorted({label for _, label in survey.labels}))
+        if len(classes) < 2:
+            raise RecognitionError(
+                f"A classifier needs rows of at least 2 labels; there are {len(classes)}.",
+                "Set labelCol to the column of labels.",
+            )
         known = (
             None if self.isDefined(self.validationIndicatorCol) else plan_split(survey, test=False)
         )
