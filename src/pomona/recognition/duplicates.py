@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEAR = 0.96
-"""Cosine from which two images count as nearly the same (docs/decisions/0011)."""
+"""Cosine from which two images count as nearly the same (docs/decisions/0008)."""
 NEIGHBOUR = 0.85
 """Cosine from which they do where one is a frame beside the other by name."""
 EXACT = 0.99999

@@ -4,7 +4,7 @@ Every feature is divided by its standard deviation; the covariance within classe
 them, is shrunk towards a multiple of the identity (Friedman, "Regularized discriminant analysis",
 1989); and every class counts the same, however many images it has. With S the shrunk covariance
 and m a class's mean, the logit is x S^-1 m - m S^-1 m / 2 (Hastie et al., The Elements of
-Statistical Learning, eq. 4.10). docs/decisions/0010 says why not logistic regression.
+Statistical Learning, eq. 4.10). docs/decisions/0007 says why not logistic regression.
 """
 
 from __future__ import annotations

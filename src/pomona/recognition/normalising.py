@@ -3,7 +3,7 @@
 Dividing takes the contrast of the photograph out; the root, with its sign kept, evens out features
 that fire rarely but strongly (after Arandjelović and Zisserman, "Three things everyone should know
 to improve object retrieval", 2012). It is the root of a shifted value, since the plain one would
-make much of the last digits of features near zero, in which runtimes differ. docs/decisions/0010
+make much of the last digits of features near zero, in which runtimes differ. docs/decisions/0007
 has what it gained.
 """
 
