@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_what_the_package_needs_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert "pomona/embedding/networks/pomona-s1.onnx" in names
+    assert "pomona/embedding/networks/pomona-s2.onnx" in names
     assert "pomona/report/templates/page.html.j2" in names
     assert "pomona/py.typed" in names
     roots = {name.split("/")[0].split("-")[0] for name in names}
@@ -39,7 +39,7 @@ def test_installed_from_the_wheel_it_runs(wheel: Path, tmp_path: Path) -> None:
     code = (
         "import pomona, sys; assert pomona.__file__.startswith(sys.argv[1]), pomona.__file__\n"
         "from pomona.embedding.catalogue import resolve\n"
-        "print(resolve('pomona-s1').spec.size)"
+        "print(resolve('pomona-s2').spec.size)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -48,6 +48,6 @@ def test_installed_from_the_wheel_it_runs(wheel: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "100", done.stderr
+    assert done.stdout.strip() == "96", done.stderr
     commands = (tmp_path / "site" / "bin").iterdir()
     assert "pomona" in {path.name for path in commands}

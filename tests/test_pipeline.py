@@ -50,7 +50,7 @@ def test_the_photographs_of_33_fruits(tmp_path: Path) -> None:
     assert features.height == features.n_unique("path") == 15_506
     assert features["label"].n_unique() == 33
     assert set(features["split"]) == {"Training"}
-    assert set(features["features"].list.len()) == {256}
+    assert set(features["features"].list.len()) == {512}
     reduced = pl.read_delta(str(tmp_path / "out" / "components"))
     assert set(reduced["components"].list.len()) == {found["components"]}
     assert found["explained_variance"] >= 0.95

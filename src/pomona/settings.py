@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     spark_conf: dict[str, str] = Field(default_factory=dict)
     """Further Spark settings, key to value."""
 
-    model: str = "pomona-s1"
+    model: str = "pomona-s2"
     """A network of the catalogue, or the path of an ONNX file."""
     size: Annotated[int | None, Field(ge=16, le=2048)] = None
     """Side of the image in pixels, for a network that takes any size."""

@@ -22,7 +22,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "an unknown storage": (["run", "gopher://x/y", "out"], 2, "gopher://"),
     "an unknown network": ([*_RUN, "--model", "resnet"], 1, "no network resnet"),
     "a network that is text": ([*_RUN, "--model", "note.txt"], 1, "not an ONNX network"),
-    "a size that the network lacks": ([*_RUN, "--size", "224"], 1, "100 px only"),
+    "a size that the network lacks": ([*_RUN, "--size", "224"], 1, "96 px only"),
     "a precision that nobody has": ([*_RUN, "--precision", "fp64"], 2, "precision"),
     "a share above one": ([*_RUN, "--variance", "95"], 2, "variance"),
     "no components": ([*_RUN, "--components", "0"], 2, "components"),

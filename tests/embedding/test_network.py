@@ -154,8 +154,8 @@ def test_the_identity_changes_with_whatever_changes_the_features() -> None:
 
 
 def test_the_built_in_network_equals_plain_onnx_runtime() -> None:
-    network = resolve("pomona-s1")
-    pixels = np.random.default_rng(3).integers(0, 256, (20, 100, 100, 3), np.uint8)
+    network = resolve("pomona-s2")
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 96, 96, 3), np.uint8)
     session = ort.InferenceSession(network.onnx, providers=["CPUExecutionProvider"])
     (expected,) = session.run(["features"], {"image": pixels})
     for engine in ("openvino", "onnxruntime"):

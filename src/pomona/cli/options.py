@@ -91,7 +91,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FILE",
-        help="A built-in network, or an ONNX file. Default: pomona-s1.",
+        help="A built-in network, or an ONNX file. Default: pomona-s2.",
         rich_help_panel=_NETWORK,
     ),
 ]
