@@ -6,10 +6,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from sklearn.decomposition import PCA
 
+from pomona.reduction import load_pca
 from pomona.samples import write_faults, write_samples
+from pomona.storage import open_store
 from tests.command import facts, pomona
 
 _NO_OVERRIDE = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -54,5 +58,11 @@ def test_the_photographs_of_33_fruits(tmp_path: Path) -> None:
     reduced = pl.read_delta(str(tmp_path / "out" / "components"))
     assert set(reduced["components"].list.len()) == {found["components"]}
     assert found["explained_variance"] >= 0.95
+    rows = np.stack(features["features"].to_list()).astype(np.float64)
+    theirs = PCA(n_components=found["components"], svd_solver="full").fit(rows)
+    ours, _ = load_pca(open_store(tmp_path / "out"), "models/pca/")
+    np.testing.assert_allclose(ours.explained_variance_, theirs.explained_variance_, rtol=1e-5)
+    cosines = np.abs(np.sum(ours.components_ * theirs.components_, axis=1))
+    np.testing.assert_allclose(cosines, 1, atol=1e-5)
     assert found["peak_bytes"]["worker"] < 1e9
     assert found["peak_bytes"]["driver"] + found["peak_bytes"]["java"] < 1.5e9

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from pomona.embedding.catalogue import DEFAULT_MODEL, resolve
 from pomona.images.decoding import DecodeLimits, decode
 from pomona.recognition.saving import load_recogniser
 from pomona.samples import write_faults, write_samples
@@ -116,9 +117,10 @@ def test_batch_predict_and_exported_file_give_the_same_probabilities(
     assert facts("export", output, tmp_path / "fruit.onnx")["bytes"] < 6_000_000
     session = ort.InferenceSession(tmp_path / "fruit.onnx", providers=["CPUExecutionProvider"])
     labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+    size = resolve(DEFAULT_MODEL).spec.size
     for path, expected in zip(rows["path"], batch, strict=True):
         data = (folder / path).read_bytes()
-        pixels = decode(data, wanted=100, limits=DecodeLimits()).pixels
+        pixels = decode(data, wanted=size, limits=DecodeLimits()).pixels
         (exported,) = session.run(["probabilities"], {"image": pixels})
         np.testing.assert_allclose(exported, expected, atol=1e-3)
         best = predictions[path]["top"][0]
