@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="keeps the features between calls")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.cache:
+        options.cache.mkdir(parents=True, exist_ok=True)
     for model in options.model:
         for task, answered in tasks(options, model):
             tell(Path(model).stem, task, answered, as_json=options.json)
