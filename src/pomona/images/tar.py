@@ -5,7 +5,6 @@ Shards may be WebDataset's: a member ``key.cls`` next to ``key.jpg`` gives its l
 
 from __future__ import annotations
 
-import io
 import tarfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from pomona.images.sniffing import (
 )
 from pomona.schema import Reason
 from pomona.storage import Changed, NotFound
+from pomona.storage.positioned import PositionedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,12 +198,12 @@ def _damage(reason: Reason, offset: int, message: str) -> Member:
     return Member("", offset, 0, reason=reason, message=f"at byte {offset:,}: {message}")
 
 
-class _Window(io.RawIOBase):
+class _Window(PositionedFile):
     """A seekable view of a stored file that reads ahead one window at a time."""
 
     def __init__(self, store: Store, key: str, etag: str, size: int) -> None:
-        self._store, self._key, self._etag, self._size = store, key, etag, size
-        self._position = 0
+        super().__init__(size)
+        self._store, self._key, self._etag = store, key, etag
         self._start, self._data = 0, b""
 
     def at(self, offset: int, length: int) -> bytes:
@@ -224,17 +224,3 @@ class _Window(io.RawIOBase):
         data = self.at(self._position, size)
         self._position += len(data)
         return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True

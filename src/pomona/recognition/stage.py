@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
-from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.ml.functions import array_to_vector
 from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import (
@@ -31,7 +31,7 @@ from pyspark.ml.util import (
     MLWriter,
 )
 from pyspark.sql.functions import arrow_udf, col, lit, struct  # type: ignore[attr-defined]
-from pyspark.sql.types import ArrayType, NumericType
+from pyspark.sql.types import NumericType
 
 from pomona.columns import lists_of, matrix_of
 from pomona.errors import RecognitionError
@@ -53,6 +53,7 @@ from pomona.recognition.splitting import Role, Survey, plan_split
 from pomona.recognition.statistics import ClassStatistics
 from pomona.recognition.training import FEWEST_VALIDATING, merge_found
 from pomona.schema import GROUP, PATH, SPLIT
+from pomona.spark.features import as_array, of_batches
 from pomona.spark.jobs import Told, translate
 from pomona.storage import open_store
 
@@ -261,7 +262,7 @@ class FruitClassifier(
             for name in (PATH, SPLIT, GROUP)
         ]
         return dataset.select(
-            as_array(dataset, self.getFeaturesCol()).alias("features"),
+            _features(dataset, self.getFeaturesCol()).alias("features"),
             col(label).cast("string").alias("label"),
             mark.cast("boolean").alias("mark"),
             *keys,
@@ -295,9 +296,9 @@ class FruitClassifierModel(Model, _FruitParams, MLReadable["FruitClassifierModel
         name = self.getFeaturesCol()
         work = _Recognise(self.recogniser)
         udf = arrow_udf(
-            _of_batches(work), "struct<label:string,probability:array<float>,verdict:string>"
+            of_batches(work), "struct<label:string,probability:array<float>,verdict:string>"
         )
-        found = dataset.withColumn("_pomona", udf(as_array(dataset, name)))
+        found = dataset.withColumn("_pomona", udf(_features(dataset, name)))
         label, probability = col("_pomona.label"), col("_pomona.probability")
         if isinstance(dataset.schema[name].dataType, VectorUDT):
             probability = array_to_vector(probability)
@@ -341,25 +342,9 @@ class _Reader(MLReader[FruitClassifierModel]):
         return model
 
 
-def as_array(dataset: DataFrame, name: str) -> Column:
-    """A column of vectors or arrays as arrays.
-
-    Raises:
-        RecognitionError: no such column, or one of another type.
-    """
-    if name not in dataset.columns:
-        raise RecognitionError(
-            f"There is no column {name!r}; there are {', '.join(dataset.columns)}.",
-            "Set featuresCol to the column of features.",
-        )
-    kind = dataset.schema[name].dataType
-    if isinstance(kind, VectorUDT):
-        return vector_to_array(col(name))
-    if isinstance(kind, ArrayType) and kind.elementType.typeName() in ("float", "double"):
-        return col(name)
-    raise RecognitionError(
-        f"The column {name!r} is of type {kind.simpleString()}.",
-        "The classifier takes vectors, or arrays of float or double.",
+def _features(dataset: DataFrame, name: str) -> Column:
+    return as_array(
+        dataset, name, stage="The classifier", param="featuresCol", error=RecognitionError
     )
 
 
@@ -440,7 +425,7 @@ def _gathered(
     """What the workers found in the rows of a role, merged; None where there are no such rows."""
     # Nondeterministic, lest the filter below makes Spark gather everything twice.
     gather = arrow_udf(
-        _of_batches(Told(_Gather(read, role, work), describe)), "binary"
+        of_batches(Told(_Gather(read, role, work), describe)), "binary"
     ).asNondeterministic()
     packed = rows.select(gather(struct(*rows.columns)).alias("found"))
     try:
@@ -495,12 +480,3 @@ class _Recognise:
         return pa.StructArray.from_arrays(
             [labels, lists_of(probabilities), verdicts], ["label", "probability", "verdict"]
         )
-
-
-def _of_batches(work: Callable[[pa.Array], pa.Array]) -> Callable[[pa.Array], pa.Array]:
-    """A function as Spark wants it: it goes by the type hints."""
-
-    def of_batch(rows: pa.Array) -> pa.Array:
-        return work(rows)
-
-    return of_batch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
-from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.ml.functions import array_to_vector
 from pyspark.ml.linalg import DenseMatrix, DenseVector, VectorUDT
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasInputCol, HasOutputCol
@@ -22,19 +22,17 @@ from pyspark.ml.util import (
     MLWriter,
 )
 from pyspark.sql.functions import arrow_udf, col  # type: ignore[attr-defined]
-from pyspark.sql.types import ArrayType
 
 from pomona.columns import lists_of, matrix_of
 from pomona.errors import ReductionError
 from pomona.reduction.moments import Moments
 from pomona.reduction.principal import fit_principal
 from pomona.reduction.saving import load_pca, save_pca
+from pomona.spark.features import as_array, of_batches
 from pomona.spark.jobs import Told, translate
 from pomona.storage import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyspark.sql import Column, DataFrame
 
     from pomona.reduction.principal import PrincipalComponents
@@ -153,9 +151,9 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
         name = self.getInputCol()
         # Nondeterministic, lest the filter below makes Spark gather everything twice.
         gather = arrow_udf(
-            _of_batches(Told(_moments, "gathering moments")), "binary"
+            of_batches(Told(_moments, "gathering moments")), "binary"
         ).asNondeterministic()
-        rows = dataset.select(gather(_as_array(dataset, name)).alias("moments"))
+        rows = dataset.select(gather(_features(dataset, name)).alias("moments"))
         found = rows.where(col("moments").isNotNull()).rdd.map(_unpacked)
         try:
             merged = found.treeAggregate(Moments.none(0), Moments.merge, Moments.merge)
@@ -200,8 +198,8 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         name = self.getInputCol()
-        project = arrow_udf(_of_batches(_Project(self.principal)), "array<float>")
-        projected = project(_as_array(dataset, name))
+        project = arrow_udf(of_batches(_Project(self.principal)), "array<float>")
+        projected = project(_features(dataset, name))
         if isinstance(dataset.schema[name].dataType, VectorUDT):
             projected = array_to_vector(projected)
         return dataset.withColumn(self.getOutputCol(), projected)
@@ -236,35 +234,8 @@ class _Reader(MLReader[PCAModel]):
         return model
 
 
-def _as_array(dataset: DataFrame, name: str) -> Column:
-    """A column of vectors or arrays as arrays.
-
-    Raises:
-        ReductionError: no such column, or one of another type.
-    """
-    if name not in dataset.columns:
-        raise ReductionError(
-            f"There is no column {name!r}; there are {', '.join(dataset.columns)}.",
-            "Set inputCol to the column of features.",
-        )
-    kind = dataset.schema[name].dataType
-    if isinstance(kind, VectorUDT):
-        return vector_to_array(col(name))
-    if isinstance(kind, ArrayType) and kind.elementType.typeName() in ("float", "double"):
-        return col(name)
-    raise ReductionError(
-        f"The column {name!r} is of type {kind.simpleString()}.",
-        "A PCA takes vectors, or arrays of float or double.",
-    )
-
-
-def _of_batches(work: Callable[[pa.Array], pa.Array]) -> Callable[[pa.Array], pa.Array]:
-    """A function as Spark wants it: it goes by the type hints."""
-
-    def of_batch(rows: pa.Array) -> pa.Array:
-        return work(rows)
-
-    return of_batch
+def _features(dataset: DataFrame, name: str) -> Column:
+    return as_array(dataset, name, stage="A PCA", param="inputCol", error=ReductionError)
 
 
 def _moments(rows: pa.ListArray) -> pa.Array:

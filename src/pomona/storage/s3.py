@@ -6,7 +6,6 @@ Listing, and the keys that obstore has no name for (``a//b``, ``a/../b``), go th
 
 from __future__ import annotations
 
-import io
 import re
 from datetime import timedelta
 from functools import lru_cache
@@ -17,6 +16,7 @@ import pyarrow as pa
 from pomona.errors import StorageError
 from pomona.storage import answers, aws
 from pomona.storage.ahead import read_ahead
+from pomona.storage.positioned import PositionedFile
 from pomona.storage.store import (
     LISTING,
     Changed,
@@ -378,7 +378,7 @@ class _BeyondEnd(ReadFailed):
     """The range begins where the object has ended."""
 
 
-class _RangeFile(io.RawIOBase):
+class _RangeFile(PositionedFile):
     """An object as a file: its tail is read when it is opened, the rest by ranges."""
 
     def __init__(self, store: S3Store, key: str) -> None:
@@ -388,9 +388,8 @@ class _RangeFile(io.RawIOBase):
             self._tail: bytes = found.bytes().to_bytes()
         except Exception as error:
             raise store.outcome(key, error) from error
+        super().__init__(found.meta["size"])
         self._etag = found.meta["e_tag"]
-        self._size = found.meta["size"]
-        self._position = 0
 
     def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))
@@ -409,20 +408,6 @@ class _RangeFile(io.RawIOBase):
             data = self._store._get(self._key, self._etag, (begin, end))
         self._position += len(data)
         return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def size(self) -> int:
         """Of the object, in bytes; asked for by Arrow."""
