@@ -91,9 +91,9 @@ def _varied(sources: list[Path], folder: Path, count: int) -> None:
     kinds = [(kind, mode) for kind, modes in _KINDS.items() for mode in modes]
     for number in range(count):
         widest = 900 if number % 20 == 0 else 240
-        size = tuple(int(side) for side in rng.integers(16, widest, 2))
+        width, height = (int(side) for side in rng.integers(16, widest, 2))
         kind, mode = kinds[number % len(kinds)]
-        image = Image.open(sources[number % len(sources)]).resize(size)
+        image = Image.open(sources[number % len(sources)]).resize((width, height))
         if "A" in mode:
             image.putalpha(int(rng.integers(1, 256)))
         exif = Image.Exif()
