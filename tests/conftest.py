@@ -71,7 +71,7 @@ def bucket(moto: str) -> Any:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """One Spark for the whole test run, on two cores."""
-    from pomona.spark import start_session
+    from pomona import start_session
 
     session = start_session("local[2]", conf={"spark.sql.shuffle.partitions": "2"})
     yield session

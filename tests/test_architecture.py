@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": {"errors", "storage"},
     "sealed": {"errors", "storage"},
     "spark": {"errors", "workspace"},
+    "session": {"spark", "images.source", "workspace"},
     "images": _BASE | {"storage"},
     "embedding": _BASE | {"storage", "spark", "images"},
     "reduction": _BASE | {"storage", "spark", "sealed"},
