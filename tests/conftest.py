@@ -79,6 +79,18 @@ def spark() -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn fruit, ``{split}/{label}/{name}``, one of them cut short; not to be changed."""
+    from pomona.samples import write_samples
+
+    folder = tmp_path_factory.mktemp("photographs") / "fruits"
+    write_samples(folder, count=232, processes=1)
+    whole = sorted((folder / "Training" / "Lime").iterdir())[0]
+    (whole.parent / "cut.jpg").write_bytes(whole.read_bytes()[:1200])
+    return folder
+
+
+@pytest.fixture(scope="session")
 def _guard_of_all_tests() -> Iterator[Guard]:
     with guarded_moto() as guard:
         yield guard
