@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "storage": _BASE,
     "ledger": {"errors", "storage"},
     "sealed": {"errors", "storage"},
+    "tabular": _BASE | {"storage"},
     "spark": {"errors", "workspace"},
     "session": {"spark", "images.source", "workspace"},
     "images": _BASE | {"storage"},
