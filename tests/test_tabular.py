@@ -6,51 +6,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 
-from pomona.columns import lists_of
 from pomona.errors import StorageError, TableError, UsageError
 from pomona.schema import COMPONENTS_TABLE, FEATURES_TABLE
 from pomona.storage import Location, open_store
-from pomona.storage.datafile import write_datafile
 from pomona.storage.table import Table
 from pomona.tabular import export_table
 from tests.command import pomona
-
-_RNG = np.random.default_rng(3)
-_PATHS = [
-    "a/plain.jpg",
-    'b/"quoted", and comma.jpg',
-    "c/=SUM(A1).jpg",
-    "d/línea\nnueva.jpg",
-    "e/ü.jpg",
-]
-_VALUES = _RNG.normal(size=(5, 7)).astype(np.float32)
-_VALUES[0, :3] = [1e-38, 3.4e38, -0.0]
-
-
-def _fill(output: Path | str) -> Table:
-    """Features of two models in two files; the rows of model ``m`` are those above."""
-    table = Table(Location.parse(output).join("features"), FEATURES_TABLE)
-    table.create()
-    files = []
-    for rows, model in (([0, 1, 2], "m"), ([3, 4], "m"), ([0], "other")):
-        columns: list[Any] = [
-            [_PATHS[i] for i in rows],
-            ["1-a"] * len(rows),
-            [None if i == 1 else "Apfel, rot" for i in rows],
-            [None] * len(rows),
-            [None] * len(rows),
-            [100] * len(rows),
-            [90] * len(rows),
-            [model] * len(rows),
-        ]
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, FEATURES_TABLE, strict=False)]
-        part = pa.Table.from_arrays([*arrays, lists_of(_VALUES[rows])], schema=FEATURES_TABLE)
-        files.append(write_datafile(table.store, part, model))
-    table.commit(files)
-    return table
+from tests.tables import PATHS, VALUES, write_features
 
 
 def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
@@ -59,7 +23,7 @@ def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    return _fill(tmp_path / "out")
+    return write_features(tmp_path / "out")
 
 
 def test_parquet_has_the_tables_columns(table: Table, tmp_path: Path) -> None:
@@ -67,8 +31,8 @@ def test_parquet_has_the_tables_columns(table: Table, tmp_path: Path) -> None:
     assert (done.rows, done.dimension, len(done.files)) == (5, 7, 1)
     found = _sorted(pl.read_parquet(tmp_path / "x.parquet"))
     assert found.columns == FEATURES_TABLE.names
-    assert found["path"].to_list() == _PATHS
-    np.testing.assert_array_equal(np.array(found["features"].to_list(), np.float32), _VALUES)
+    assert found["path"].to_list() == PATHS
+    np.testing.assert_array_equal(np.array(found["features"].to_list(), np.float32), VALUES)
     assert found["label"].null_count() == 1
 
 
@@ -78,8 +42,8 @@ def test_csv_has_a_column_for_each_value(table: Table, tmp_path: Path) -> None:
     types = dict.fromkeys(names, pl.Float32)
     found = _sorted(pl.read_csv(tmp_path / "x.csv", schema_overrides=types))
     assert found.columns == [*FEATURES_TABLE.names[:-1], *names]
-    assert found["path"].to_list() == _PATHS
-    np.testing.assert_array_equal(found.select(names).to_numpy(), _VALUES)
+    assert found["path"].to_list() == PATHS
+    np.testing.assert_array_equal(found.select(names).to_numpy(), VALUES)
     assert found["label"].to_list() == [
         "Apfel, rot",
         None,
@@ -94,8 +58,8 @@ def test_npy_has_its_keys_beside_it(table: Table, tmp_path: Path) -> None:
     matrix = np.load(tmp_path / "new" / "x.npy", mmap_mode="r")
     assert (matrix.dtype, matrix.shape) == (np.float32, (5, 7))
     keys = pl.read_csv(tmp_path / "new" / "x.keys.csv")
-    order = [_PATHS.index(path) for path in keys["path"].to_list()]
-    np.testing.assert_array_equal(matrix, _VALUES[order])
+    order = [PATHS.index(path) for path in keys["path"].to_list()]
+    np.testing.assert_array_equal(matrix, VALUES[order])
     assert keys.columns == FEATURES_TABLE.names[:-1]
     assert sorted(f.name for f in (tmp_path / "new").iterdir()) == ["x.keys.csv", "x.npy"]
     assert done.bytes == sum(f.stat().st_size for f in (tmp_path / "new").iterdir())

@@ -52,14 +52,21 @@ class ImageEmbedder(Transformer, EmbedderParams, MLReadable["ImageEmbedder"], ML
     ``rejectCol``; ``skip`` drops the row; ``error`` ends the job. Estimators take no nulls: in a
     Pipeline that goes on after the features, choose ``skip``.
 
-    Params: ``inputCol`` (default ``content``), ``outputCol`` (default ``features``),
-    ``outputType`` (``vector``, which every spark.ml stage takes, or ``array`` of float, which is
-    half as large), ``rejectCol`` (default ``reject``: a struct of stage, reason and message; where
-    the column is there already, its rejects stay), ``handleInvalid``; ``model`` (default
-    ``pomona-s2``; a name, or the path or ``s3://`` address of an ONNX file), ``size``, ``mean``
-    and ``scale`` (what the file leaves open, see docs/networks.md), ``precision`` (``fp32``, or
-    ``bf16``), ``engine`` (``auto``: OpenVINO, and ONNX Runtime for what it cannot run);
-    ``maxBytes``, ``maxPixels`` (what is refused), ``endpoint`` (of an S3 service that is not AWS).
+    Params:
+
+    - ``inputCol`` (default ``content``), ``outputCol`` (default ``features``);
+    - ``outputType``: ``vector`` (default), which every spark.ml stage takes, or ``array`` of
+      float, which is half as large;
+    - ``rejectCol`` (default ``reject``): a struct of stage, reason and message; where the column is
+      there already, as that of ``pomona.images``, its rejects stay;
+    - ``handleInvalid``: ``keep`` (default), ``skip`` or ``error``;
+    - ``model`` (default ``pomona-s2``): a name, or the path or ``s3://`` address of an ONNX file;
+    - ``size``, ``mean``, ``scale``: what such a file leaves open, as for ``pomona embed``;
+    - ``precision``: ``fp32`` (default) or ``bf16``;
+    - ``engine``: ``openvino``, ``onnxruntime``, or ``auto`` (default): OpenVINO, and ONNX Runtime
+      for what it cannot run;
+    - ``maxBytes``, ``maxPixels``: what is refused;
+    - ``endpoint``: URL of an S3 service that is not AWS.
 
     A saved stage holds the checksum of the network, and the network itself where it is none of
     those that ship.

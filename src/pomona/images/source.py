@@ -69,20 +69,23 @@ class ImageSource(DataSource):
     ``content`` (the file), and ``reject``: a struct of stage, reason and message for an image that
     cannot be used, whose width, height and content are null.
 
-    Options: ``layout`` (template for label, split and group; detected by default), ``content``
-    (``bytes``; ``pixels`` for a column ``pixels`` in its place, uint8 RGB [size, size, 3] as a
-    network is given it, with ``size``; ``none`` to list and read nothing), ``endpoint`` (of an S3
-    service that is not AWS), ``maxBytes`` and ``maxPixels`` (larger images are rejected),
-    ``partitionImages`` and ``partitionBytes`` (of a partition, at most).
+    Options:
+
+    - ``layout``: template for label, split and group; detected by default;
+    - ``content``: ``bytes`` (default); ``pixels`` for a column ``pixels`` in its place, uint8 RGB
+      [size, size, 3] as a network is given it; ``none`` to list and read nothing;
+    - ``size``: side of the squares, with ``content=pixels``;
+    - ``endpoint``: URL of an S3 service that is not AWS;
+    - ``maxBytes``, ``maxPixels``: larger images are rejected;
+    - ``partitionImages``, ``partitionBytes``: of a partition, at most.
 
     Examples:
         >>> photos = spark.read.format("pomona.images").load(images)
-        >>> photos.columns
-        ['path', 'etag', 'label', 'split', 'group', 'width', 'height', 'content', 'reject']
-        >>> photos.where("label = 'Banana'").select("split", "width", "reject").first()
-        Row(split='Training', width=100, reject=None)
-        >>> pixels = spark.read.format("pomona.images").options(content="pixels", size=32)
-        >>> row = pixels.load(images).where("reject is null").first()
+        >>> photos.where("split = 'Test'").select("label", "width").first()
+        Row(label='Apple Golden', width=100)
+        >>> reader = spark.read.format("pomona.images")
+        >>> pixels = reader.options(content="pixels", size=32).load(images)
+        >>> row = pixels.where("reject is null").first()
         >>> np.frombuffer(row.pixels, np.uint8).reshape(32, 32, 3).shape
         (32, 32, 3)
     """
