@@ -21,17 +21,20 @@ _OFFERED: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def saved(
-    spark: SparkSession, photographs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def saved(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Fitted models on disk."""
     folder = tmp_path_factory.mktemp("saved")
     rows = [([1.0, 2.0, 0.5],), ([2.0, 4.1, 0.1],), ([3.0, 5.9, 0.9],), ([4.0, 8.2, 0.2],)]
     pomona.PCA(k=2).fit(spark.createDataFrame(rows, ["features"])).save(str(folder / "pca"))
-    photos = spark.read.format("pomona.images").load(str(photographs))
-    features = pomona.ImageEmbedder(handleInvalid="skip").transform(photos).cache()
-    pomona.FruitClassifier().fit(features).save(str(folder / "classifier"))
-    features.unpersist()
+    noise = np.random.default_rng(0).normal(size=(3, 40, 5))
+    fruits = [
+        (label, bool(i % 2), (noise[kind, i] + 9 * np.eye(3, 5)[kind]).tolist())
+        for kind, label in enumerate(("Apple", "Kiwi", "Lime"))
+        for i in range(40)
+    ]
+    frame = spark.createDataFrame(fruits, "label string, check boolean, features array<double>")
+    classifier = pomona.FruitClassifier(validationIndicatorCol="check")
+    classifier.fit(frame).save(str(folder / "classifier"))
     return {name: str(folder / name) for name in ("pca", "classifier")}
 
 

@@ -46,8 +46,8 @@ def test_the_script(photographs: Path, tmp_path: Path) -> None:
 def test_the_notebook(tmp_path: Path) -> None:
     _python("-c", _RUN, _EXAMPLES / "fruits.ipynb", tmp_path / "run.ipynb", cwd=tmp_path)
     told = _outputs(json.loads((tmp_path / "run.ipynb").read_text()))
-    assert "290 photographs embedded by pomona-s2" in told
-    assert re.search(r"\d+ of 512 components keep 9\d% of the variance", told)
+    assert "290 photographs embedded by pomona-" in told
+    assert re.search(r"\d+ of \d+ components keep 9\d% of the variance", told)
     assert "Apple Golden, Apple Golden" in told
     assert "image/png" in told
     assert "sure" in told

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, concat, lit
 
 from pomona import PCA, ImageEmbedder
-from pomona.embedding.catalogue import resolve
+from pomona.embedding.catalogue import DEFAULT_MODEL, resolve
 from pomona.embedding.runtime import shared_runtime
 from pomona.errors import ModelError, PomonaError
 from tests.command import facts
@@ -104,7 +104,7 @@ def test_what_becomes_of_bad_images_can_be_chosen(spark: SparkSession, photograp
 
 
 def test_a_worker_loads_the_network_once() -> None:
-    network = resolve("pomona-s2")
+    network = resolve(DEFAULT_MODEL)
     fetched: list[str] = []
 
     def fetch() -> Any:
@@ -113,7 +113,7 @@ def test_a_worker_loads_the_network_once() -> None:
 
     first = shared_runtime(network.spec, fetch, "openvino", "fp32", 1)
     assert shared_runtime(network.spec, fetch, "openvino", "fp32", 1) is first
-    assert fetched == ["pomona-s2"]
+    assert fetched == [DEFAULT_MODEL]
     assert shared_runtime(network.spec, fetch, "onnxruntime", "fp32", 1) is not first
 
 
@@ -225,7 +225,7 @@ def test_a_stage_knows_when_the_network_that_ships_is_another(
 ) -> None:
     ImageEmbedder().save(str(tmp_path / "stage"))
     (metadata,) = (tmp_path / "stage" / "metadata").glob("part-*")
-    sha = resolve("pomona-s2").spec.sha256
+    sha = resolve(DEFAULT_MODEL).spec.sha256
     metadata.write_text(metadata.read_text().replace(sha, sha[::-1]))
     for checksum in metadata.parent.glob(".*.crc"):
         checksum.unlink()
@@ -239,7 +239,7 @@ def test_a_stage_knows_when_the_network_that_ships_is_another(
         ({"inputCol": "absent"}, "no column 'absent'"),
         ({"inputCol": "width"}, "of type int"),
         ({"model": "pomona-s0"}, "no network"),
-        ({"size": 50}, "images of 96 px only"),
+        ({"size": 50}, "px only, not of 50"),
         ({"mean": [1.0, 2.0]}, "2 numbers"),
         ({"precision": "fp8"}, "one of: fp32, bf16"),
         ({"precision": "int8"}, "calibrated"),
@@ -306,4 +306,5 @@ def test_new_photographs_are_embedded_as_they_come_and_none_twice(
     rows = embedded()
     assert len({row.path for row in rows}) == len(rows) == 10
     assert sorted(row.reason for row in rows if row.features is None) == ["not_an_image"]
-    assert all(len(row.features) == 512 for row in rows if row.reason is None)
+    width = resolve(DEFAULT_MODEL).spec.dimension
+    assert all(len(row.features) == width for row in rows if row.reason is None)

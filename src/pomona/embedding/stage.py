@@ -75,9 +75,8 @@ class ImageEmbedder(Transformer, EmbedderParams, MLReadable["ImageEmbedder"], ML
         >>> from pomona import ImageEmbedder
         >>> photos = spark.read.format("pomona.images").load(images)
         >>> embedded = ImageEmbedder(outputType="array").transform(photos)
-        >>> row = embedded.where("reject is null").first()
-        >>> len(row.features)
-        512
+        >>> embedded.where("features is not null").count()
+        232
         >>> embedded.where("reject is not null").first().reject.reason
         'truncated'
     """

@@ -284,8 +284,8 @@ class FruitClassifierModel(Model, _FruitParams, MLReadable["FruitClassifierModel
     Examples:
         >>> from pomona import FruitClassifierModel
         >>> model = FruitClassifierModel.load(saved["classifier"])
-        >>> model.classes[:3]
-        ('Apple Golden', 'Apple Granny Smith', 'Apple Red')
+        >>> model.classes
+        ('Apple', 'Kiwi', 'Lime')
     """
 
     def __init__(self, recogniser: Recogniser, *, numeric: bool = False) -> None:
