@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint roles failures clean
+.PHONY: setup demo test lint docs roles failures clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,10 @@ lint: setup
 
 test: setup
 	$(BIN)/pytest
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	@echo docs/_build/index.html
 
 roles: setup
 	$(BIN)/python benchmarks/roles.py

@@ -93,7 +93,7 @@ def of_spark(rows: Any, labels: Any, train: Any, validate: Any, test: Any) -> tu
     from pyspark.ml.functions import array_to_vector
     from pyspark.sql.functions import col
 
-    from pomona.spark import start_session
+    from pomona import start_session
 
     spark = start_session("local[2]", conf={"spark.driver.memory": "3g"})
     values = [

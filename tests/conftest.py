@@ -71,11 +71,23 @@ def bucket(moto: str) -> Any:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """One Spark for the whole test run, on two cores."""
-    from pomona.spark import start_session
+    from pomona import start_session
 
     session = start_session("local[2]", conf={"spark.sql.shuffle.partitions": "2"})
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn fruit, ``{split}/{label}/{name}``, one of them cut short; not to be changed."""
+    from pomona.samples import write_samples
+
+    folder = tmp_path_factory.mktemp("photographs") / "fruits"
+    write_samples(folder, count=232, processes=1)
+    whole = sorted((folder / "Training" / "Lime").iterdir())[0]
+    (whole.parent / "cut.jpg").write_bytes(whole.read_bytes()[:1200])
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,16 @@ ALLOWED: dict[str, set[str]] = {
     "samples": {"errors", "schema"},
     "storage": _BASE,
     "ledger": {"errors", "storage"},
+    "sealed": {"errors", "storage"},
+    "tabular": _BASE | {"storage"},
     "spark": {"errors", "workspace"},
+    "session": {"spark", "images.source", "workspace"},
     "images": _BASE | {"storage"},
     "embedding": _BASE | {"storage", "spark", "images"},
-    "reduction": _BASE | {"storage", "spark"},
+    "reduction": _BASE | {"storage", "spark", "sealed"},
     "access": _BASE | {"embedding", "images", "spark", "storage", "workspace"},
-    "recognition": _BASE | {"embedding", "images", "ledger", "reduction.job", "spark", "storage"},
+    "recognition": _BASE
+    | {"embedding", "images", "ledger", "reduction.job", "sealed", "spark", "storage"},
     "report": _BASE | {"storage", "ledger", "reduction.saving", "recognition.saving"},
     "steps": _BASE
     | {"embedding", "images", "ledger", "reduction", "report", "settings", "spark", "storage"}

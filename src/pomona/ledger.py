@@ -193,3 +193,26 @@ def versions(java: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+def present_model(output: Store, models: set[str]) -> str:
+    """Which of the models that ``features`` has is that of the newest run that embedded.
+
+    Args:
+        output: OUTPUT.
+        models: the distinct values of the ``model`` column.
+
+    Raises:
+        TableError: there are no features, or those of several models and no run that tells.
+    """
+    found = newest_ledger(output, step="embed")
+    if found is not None and found.get("model") in models:
+        return str(found["model"])
+    if len(models) == 1:
+        return next(iter(models))
+    raise TableError(
+        f"{output.root} has features of {len(models)} models."
+        if models
+        else f"{output.root} has no features.",
+        "Run `pomona embed INPUT OUTPUT` first.",
+    )

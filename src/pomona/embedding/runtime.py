@@ -10,6 +10,8 @@ import numpy as np
 from pomona.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pomona.embedding.network import Network, NetworkSpec
@@ -69,6 +71,36 @@ def open_runtime(
             f"{engine} cannot run {network.spec.name}: {' '.join(str(error).split())[:200]}",
             "Try the other engine (--engine), or export the network with a lower opset.",
         ) from error
+
+
+_shared: dict[tuple[str, Engine, Precision, int], Runtime] = {}
+"""The network of this worker process: loaded once, used by every task it runs."""
+
+
+def shared_runtime(
+    spec: NetworkSpec,
+    network: Callable[[], Network],
+    engine: Engine,
+    precision: Precision,
+    threads: int,
+) -> Runtime:
+    """The compiled network of this process; another one takes its place.
+
+    Args:
+        spec: says which network.
+        network: fetches it, where it is not loaded yet.
+        engine: which library runs it.
+        precision: of its arithmetic.
+        threads: cores that it may use.
+
+    Raises:
+        ModelError: the library cannot run this network.
+    """
+    key = (spec.identity(precision), engine, precision, threads)
+    if key not in _shared:
+        _shared.clear()
+        _shared[key] = open_runtime(network(), engine=engine, precision=precision, threads=threads)
+    return _shared[key]
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pomona.columns import lists_of
-from pomona.embedding.runtime import Engine, Precision, Runtime, batch_for, open_runtime
+from pomona.embedding.runtime import Engine, Precision, Runtime, batch_for, shared_runtime
 from pomona.images.decoding import DecodeLimits, RejectedImage, decode
 from pomona.images.fitting import fit_square
 from pomona.images.layout import Layout
@@ -26,7 +26,7 @@ from pomona.storage import Location, open_store
 from pomona.storage.datafile import DataFile, write_datafile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,14 +89,15 @@ class TaskResult:
 
 
 @dataclass
-class _Watch:
-    """Seconds by stage; generators that pull on one another are counted once."""
+class Watch:
+    """Seconds by stage, and bytes read; generators that pull on one another are counted once."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     bytes_read: int = 0
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        """Time the block as part of a stage."""
         begin = time.perf_counter()
         try:
             yield
@@ -105,17 +106,13 @@ class _Watch:
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """A batch of fitted images, and where in the task's rows each stands."""
+class Decoded:
+    """A batch of fitted images, and in which row each stands."""
 
     rows: list[int]
     widths: list[int]
     heights: list[int]
     pixels: NDArray[np.uint8]
-
-
-_runtimes: dict[tuple[str, Engine, Precision, int], Runtime] = {}
-"""Compiled networks of this worker process: loaded once, used by every task it runs."""
 
 
 def embed_rows(rows: pa.RecordBatch, job: EmbedJob, network: Network) -> TaskResult:
@@ -130,12 +127,15 @@ def embed_rows(rows: pa.RecordBatch, job: EmbedJob, network: Network) -> TaskRes
         StorageError: the data file cannot be written.
         ModelError: the network does not run here.
     """
-    started, watch = time.time(), _Watch()
+    started, watch = time.time(), Watch()
     with watch("embed"):
-        runtime = _runtime(job, network)
+        runtime = shared_runtime(
+            network.spec, lambda: network, job.engine, job.precision, job.threads
+        )
     rejects: list[tuple[int, RejectedImage]] = []
     blobs = _reads(rows, job, watch)
-    batches = _decodes(rows, blobs, job, rejects, watch)
+    paths = rows.column(PATH).to_pylist()
+    batches = decode_batches(blobs, paths, job.spec.size, job.limits, rejects, watch)
     file = _writes(rows, _embeds(batches, runtime, watch), job, watch)
     return TaskResult(
         file=file,
@@ -148,17 +148,7 @@ def embed_rows(rows: pa.RecordBatch, job: EmbedJob, network: Network) -> TaskRes
     )
 
 
-def _runtime(job: EmbedJob, network: Network) -> Runtime:
-    key = (network.spec.identity(job.precision), job.engine, job.precision, job.threads)
-    if key not in _runtimes:
-        _runtimes.clear()
-        _runtimes[key] = open_runtime(
-            network, engine=job.engine, precision=job.precision, threads=job.threads
-        )
-    return _runtimes[key]
-
-
-def _reads(rows: pa.RecordBatch, job: EmbedJob, watch: _Watch) -> Iterator[bytes | RejectedImage]:
+def _reads(rows: pa.RecordBatch, job: EmbedJob, watch: Watch) -> Iterator[bytes | RejectedImage]:
     blobs = read_images(open_store(job.root), rows, job.limits)
     while True:
         with watch("read"):
@@ -170,24 +160,38 @@ def _reads(rows: pa.RecordBatch, job: EmbedJob, watch: _Watch) -> Iterator[bytes
         yield blob
 
 
-def _decodes(
-    rows: pa.RecordBatch,
-    blobs: Iterable[bytes | RejectedImage],
-    job: EmbedJob,
+def decode_batches(
+    blobs: Iterable[bytes | RejectedImage | None],
+    paths: Sequence[str],
+    size: int,
+    limits: DecodeLimits,
     rejects: list[tuple[int, RejectedImage]],
-    watch: _Watch,
-) -> Iterator[_Decoded]:
-    paths = rows.column(PATH)
-    size = job.spec.size
+    watch: Watch,
+) -> Iterator[Decoded]:
+    """Decode images and fit them into squares, a batch of the network at a time.
+
+    Args:
+        blobs: of each row its file, why there is none, or None for a row without an image.
+        paths: of each row; see :func:`pomona.images.decoding.decode`.
+        size: side of the squares in pixels.
+        limits: what to refuse.
+        rejects: row and reason of each image that cannot be used are appended here.
+        watch: told of the time that decoding takes.
+
+    Yields:
+        Batches that share their pixels: use one before asking for the next.
+    """
     capacity = batch_for(size)
-    batch = _Decoded([], [], [], np.empty((capacity, size, size, 3), np.uint8))
+    batch = Decoded([], [], [], np.empty((capacity, size, size, 3), np.uint8))
     for row, blob in enumerate(blobs):
+        if blob is None:
+            continue
         if isinstance(blob, RejectedImage):
             rejects.append((row, blob))
             continue
         with watch("decode"):
             try:
-                image = decode(blob, wanted=size, limits=job.limits, path=paths[row].as_py())
+                image = decode(blob, wanted=size, limits=limits, path=paths[row])
             except RejectedImage as rejected:
                 rejects.append((row, rejected))
                 continue
@@ -197,14 +201,14 @@ def _decodes(
             batch.heights.append(image.height)
         if len(batch.rows) == capacity:
             yield batch
-            batch = _Decoded([], [], [], batch.pixels)
+            batch = Decoded([], [], [], batch.pixels)
     if batch.rows:
         yield batch
 
 
 def _embeds(
-    batches: Iterable[_Decoded], runtime: Runtime, watch: _Watch
-) -> Iterator[tuple[_Decoded, NDArray[np.float32]]]:
+    batches: Iterable[Decoded], runtime: Runtime, watch: Watch
+) -> Iterator[tuple[Decoded, NDArray[np.float32]]]:
     for batch in batches:
         with watch("embed"):
             features = runtime.embed(batch.pixels[: len(batch.rows)])
@@ -213,9 +217,9 @@ def _embeds(
 
 def _writes(
     rows: pa.RecordBatch,
-    embedded: Iterable[tuple[_Decoded, NDArray[np.float32]]],
+    embedded: Iterable[tuple[Decoded, NDArray[np.float32]]],
     job: EmbedJob,
-    watch: _Watch,
+    watch: Watch,
 ) -> DataFile | None:
     kept: list[int] = []
     widths: list[int] = []

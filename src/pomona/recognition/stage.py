@@ -128,10 +128,15 @@ class FruitClassifier(
     ``risk``, ``refuse``, ``validationIndicatorCol``.
 
     Examples:
-        >>> from pomona.recognition import FruitClassifier
-        >>> features = spark.read.parquet(...)  # path, label, features
+        >>> from pomona import FruitClassifier, ImageEmbedder
+        >>> photos = spark.read.format("pomona.images").load(images)
+        >>> features = ImageEmbedder(handleInvalid="skip").transform(photos).cache()
         >>> model = FruitClassifier(risk=0.05).fit(features)
-        >>> model.transform(features).select("path", "prediction", "verdict").show()
+        >>> model.numClasses
+        29
+        >>> named = model.transform(features)
+        >>> named.select("path", "prediction", "verdict").where("label = 'Kiwi'").first().prediction
+        'Kiwi'
     """
 
     _input_kwargs: dict[str, Any]
@@ -275,6 +280,12 @@ class FruitClassifierModel(Model, _FruitParams, MLReadable["FruitClassifierModel
     Attributes:
         recogniser: what was learned; works without Spark.
         numeric: whether labels were numbers; predictions then are too.
+
+    Examples:
+        >>> from pomona import FruitClassifierModel
+        >>> model = FruitClassifierModel.load(saved["classifier"])
+        >>> model.classes
+        ('Apple', 'Kiwi', 'Lime')
     """
 
     def __init__(self, recogniser: Recogniser, *, numeric: bool = False) -> None:

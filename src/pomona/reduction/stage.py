@@ -77,11 +77,14 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
     instead of a number of components, and gathers centred moments in one pass on the workers
     (see :mod:`pomona.reduction.moments`), so that large offsets cost no digits.
 
-    Params: ``k`` or ``variance`` (default 0.95), ``inputCol`` (default ``features``; array of
-    float or double, or Vector), ``outputCol`` (default ``components``; of the input's kind).
+    Params:
+
+    - ``k``: number of components; or ``variance`` (default 0.95): share of the variance to keep;
+    - ``inputCol`` (default ``features``): array of float or double, or Vector;
+    - ``outputCol`` (default ``components``): of the input's kind.
 
     Examples:
-        >>> from pomona.reduction import PCA
+        >>> from pomona import PCA
         >>> df = spark.createDataFrame([([1.0, 2.0],), ([2.0, 4.1],), ([3.0, 5.9],)], ["features"])
         >>> model = PCA(variance=0.9).fit(df)
         >>> len(model.explainedVariance)
@@ -171,6 +174,14 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
         pc: DenseMatrix [d, k], components in columns, as spark.ml names it.
         explainedVariance: DenseVector [k], shares of the variance, as spark.ml names it.
         principal: the arrays themselves, with scikit-learn's names; works without Spark.
+
+    Examples:
+        >>> from pomona import PCAModel
+        >>> model = PCAModel.load(saved["pca"])
+        >>> model.pc.numRows, model.pc.numCols
+        (3, 2)
+        >>> model.principal.components_.shape
+        (2, 3)
     """
 
     def __init__(self, principal: PrincipalComponents) -> None:

@@ -1,7 +1,1 @@
-"""Spark: its session, its Java, its jobs, and its errors in a few lines."""
-
-from __future__ import annotations
-
-from pomona.spark.notebook import start_session
-
-__all__ = ["start_session"]
+"""Spark: starting it, its Java, its jobs, and its errors in a few lines."""

@@ -73,7 +73,7 @@ class Told(Generic[Payload, Result]):
 
 
 def _marked(error: Exception, describe: str) -> RuntimeError:
-    """An error whose text survives the way through Java."""
+    """An error whose text survives the way through Java, for people in front, for us behind."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     story = {
         "type": type(error).__name__,
@@ -83,7 +83,7 @@ def _marked(error: Exception, describe: str) -> RuntimeError:
     }
     if isinstance(error, PomonaError):
         story |= {"what": error.what, "fix": error.fix}
-    return RuntimeError(f"{_MARK} {json.dumps(story)} {_MARK}")
+    return RuntimeError(f"{error}\n{_MARK} {json.dumps(story)} {_MARK}")
 
 
 def run_chunks(

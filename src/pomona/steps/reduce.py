@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pomona.errors import TableError
-from pomona.ledger import newest_ledger, versions
+from pomona.ledger import present_model, versions
 from pomona.steps.shared import timed
 
 if TYPE_CHECKING:
@@ -70,18 +70,7 @@ def model_of_output(run: Run) -> str:
     Raises:
         TableError: there are no features, or those of several models.
     """
-    found = newest_ledger(run.store, step="embed")
-    models = run.features.distinct("model")
-    if found is not None and found.get("model") in models:
-        return str(found["model"])
-    if len(models) == 1:
-        return models.pop()
-    raise TableError(
-        f"{run.output} has features of {len(models)} models."
-        if models
-        else f"{run.output} has no features.",
-        "Run `pomona embed INPUT OUTPUT` first.",
-    )
+    return present_model(run.store, run.features.distinct("model"))
 
 
 def _already_reduced(run: Run, wanted: dict[str, Any]) -> bool:

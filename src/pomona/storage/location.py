@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://(.*)$", re.DOTALL)
+_FILE = re.compile(r"^file:/(?!/)", re.IGNORECASE)
 _BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
 _S3 = ("s3", "s3a", "s3n")
 """The last two are what Hadoop calls it."""
@@ -55,6 +56,8 @@ class Location:
             raise UsageError("A path is empty.", "Give a folder, a file or a tar.")
         if "\0" in text:
             raise UsageError("A path contains a NUL byte.", "Give an ordinary path.")
+        if _FILE.match(text):  # as Java writes it
+            text = text.replace(":", "://", 1)
         match = _SCHEME.match(text)
         if match is None:
             return cls("file", os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
