@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pomona.embedding.catalogue import resolve
+from pomona.embedding.catalogue import DEFAULT_MODEL, resolve
 from pomona.embedding.network import Network
 from pomona.embedding.runtime import Precision, Runtime, open_runtime
 from pomona.images.decoding import DecodeLimits, RejectedImage, decode
@@ -130,7 +130,7 @@ def chain(source: str, options: list[str], folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source")
-    parser.add_argument("--model", default="pomona-s2")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--size", type=int)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, default=usable_cores())

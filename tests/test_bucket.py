@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pomona.embedding.catalogue import DEFAULT_MODEL
 from pomona.samples import write_samples
 from tests.command import facts, pomona
 
@@ -47,9 +48,9 @@ def test_bucket_in_and_bucket_out_gives_what_folders_give(
     bucket.put_object(Key=_AWKWARD, Body=b"")
     bucket.put_object(Key=f"{_AWKWARD}notes.txt", Body=b"not an image")
     network = importlib.resources.files("pomona.embedding") / "networks"
-    for name in ("pomona-s2.onnx", "pomona-s2.json"):
+    for name in (f"{DEFAULT_MODEL}.onnx", f"{DEFAULT_MODEL}.json"):
         bucket.put_object(Key=f"models/{name}", Body=(network / name).read_bytes())
-    asked = ("--model", "s3://orchard/models/pomona-s2.onnx", "--precision", "fp32")
+    asked = ("--model", f"s3://orchard/models/{DEFAULT_MODEL}.onnx", "--precision", "fp32")
     engine = ("--engine", "onnxruntime")
     found = facts("run", f"s3://orchard/{_AWKWARD}", "s3://orchard/out", *asked, *engine)
     assert (found["listed"], found["embedded"], found["unchanged"]) == (_COUNT, _COUNT, 0)
@@ -132,7 +133,7 @@ def test_a_ledger_and_a_manifest_edited_by_hand_are_survived(bucket: Any, images
 def test_a_model_that_reaches_for_other_files_is_refused(bucket: Any, images: Path) -> None:
     import onnx
 
-    name = importlib.resources.files("pomona.embedding") / "networks" / "pomona-s2.onnx"
+    name = importlib.resources.files("pomona.embedding") / "networks" / f"{DEFAULT_MODEL}.onnx"
     model = onnx.load_model_from_string(name.read_bytes())
     weights = next(t for t in model.graph.initializer if t.raw_data)
     weights.ClearField("raw_data")

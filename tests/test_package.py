@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pomona.embedding.catalogue import DEFAULT_MODEL
+
 _ROOT = Path(__file__).parents[1]
 
 
@@ -26,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_what_the_package_needs_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert "pomona/embedding/networks/pomona-s2.onnx" in names
+    assert f"pomona/embedding/networks/{DEFAULT_MODEL}.onnx" in names
     assert "pomona/report/templates/page.html.j2" in names
     assert "pomona/py.typed" in names
     roots = {name.split("/")[0].split("-")[0] for name in names}
@@ -38,8 +40,8 @@ def test_installed_from_the_wheel_it_runs(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([*install, "--target", tmp_path / "site", wheel], check=True, timeout=120)
     code = (
         "import pomona, sys; assert pomona.__file__.startswith(sys.argv[1]), pomona.__file__\n"
-        "from pomona.embedding.catalogue import resolve\n"
-        "print(resolve('pomona-s2').spec.size)"
+        "from pomona.embedding.catalogue import DEFAULT_MODEL, resolve\n"
+        "print(resolve(DEFAULT_MODEL).spec.size)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],

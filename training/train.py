@@ -1,12 +1,17 @@
 """Trains the built-in network from random weights on the views that ``views.py`` made.
 
-    python training/train.py --views views --output out --minutes 80
+    python training/train.py --stage first --views views-1 --output out-1 --minutes 74
+    python training/train.py --stage second --views views-1 views-2 \\
+        --start out-1/checkpoint.pt --output out-2 --minutes 55
 
 Two processes of one thread each work on half a batch and average their gradients: on a busy
 machine two threads of one process wait for each other at every operation, these only once a step.
 The learning rate and the size of the pictures follow the share of the time that has passed, so
 the schedule ends when the time does, however slow the machine is. ``out/checkpoint.pt`` is
 written every few minutes; the same command goes on from it.
+
+The first stage learns from nothing, the second goes on from its weights with fresh views, at a
+high learning rate again, and makes it harder to know the photographs by heart.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +32,15 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from lesson import read_lesson
+from bridge import Bridge
+from lesson import mixed, read_lesson
 from network import DIMENSION, Network
 from validation import read_validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lesson import Batch, Lesson
+    from lesson import Batch, Lesson, Mixed
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,28 @@ class Recipe:
     """Of the weights that ship: a running mean with this decay a step."""
     sizes: tuple[tuple[float, int], ...] = ((0.5, 64), (0.75, 80), (1.0, 96))
     """Side of the pictures until which share of the time."""
-    optimizer: str = "sgd"
+    mixing: float = 0.0
+    """Share of the batches of which each picture has a part of another's."""
+    bridging: float = 0.0
+    """Weight of the loss that draws studio and shop together, in the other batches."""
+
+    def mixes(self, step: int) -> bool:
+        """Whether that step's pictures are mixed: the same in all processes."""
+        return int((step + 1) * self.mixing) > int(step * self.mixing)
+
+
+RECIPES = {
+    "first": Recipe(),
+    "second": Recipe(
+        minutes=55.0,
+        seed=21,
+        rate=0.05,
+        smoothing=0.05,
+        sizes=((0.5, 80), (1.0, 96)),
+        mixing=0.5,
+        bridging=0.5,
+    ),
+}
 
 
 class Pupil(nn.Module):
@@ -69,49 +96,68 @@ class Pupil(nn.Module):
         self.network = Network(len(lesson.kinds))
         self.fine = nn.Linear(DIMENSION, len(lesson.fines))
         self.listener = nn.Linear(DIMENSION, lesson.taught.shape[1])
+        self.bridge = Bridge(len(lesson.kinds))
         self._mask = lesson.mask()
+        self._filmed = lesson.filmed()
         self._recipe = recipe
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss by task: the kind, the data set's own label, the teacher."""
+    def losses(self, batch: Batch, mix: Mixed | None) -> dict[str, Tensor]:
+        """Loss by task: the kind, the data set's own label, the teacher; maybe the bridge."""
+        pictures = batch.pictures if mix is None else mix.pictures
         with torch.autocast("cpu", torch.bfloat16):
-            features = self.network.features(batch.pictures)
+            features = self.network.features(pictures)
+        named, own = self.network.classifier(features), self.fine(features)
+        kinds, fines = self._kinds(named, batch.kind), self._fines(own, batch.source, batch.fine)
+        taught, bridged = batch.taught, {}
+        if mix is not None:
+            kinds = mix.own * kinds + (1 - mix.own) * self._kinds(named, batch.kind[mix.other])
+            fines = mix.own * fines + (1 - mix.own) * self._fines(
+                own, batch.source[mix.other], batch.fine[mix.other]
+            )
+            # Features are a mean over the picture, so those of its parts add up by area.
+            taught = mix.own * taught + (1 - mix.own) * taught[mix.other]
+        elif self._recipe.bridging:
+            filmed = self._filmed[batch.source]
+            bridged = {"bridge": self.bridge(features, batch.kind, filmed)}
+        heard = (self.listener(features) - taught).square().mean()
+        return {"kind": kinds, "fine": fines, "teacher": heard} | bridged
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        """What is minimised."""
+        recipe = self._recipe
+        main = losses["kind"] + losses["fine"] + recipe.teaching * losses["teacher"]
+        return main + recipe.bridging * losses.get("bridge", 0.0)
+
+    def _kinds(self, logits: Tensor, kind: Tensor) -> Tensor:
         smoothing = self._recipe.smoothing
-        kinds = functional.cross_entropy(
-            self.network.classifier(features),
-            batch.kind,
-            ignore_index=-1,
-            label_smoothing=smoothing,
-        )
-        mask = self._mask[batch.source]
-        logs = functional.log_softmax(self.fine(features) + mask, 1)
-        own = logs.gather(1, batch.fine[:, None])[:, 0]
+        return functional.cross_entropy(logits, kind, ignore_index=-1, label_smoothing=smoothing)
+
+    def _fines(self, logits: Tensor, source: Tensor, fine: Tensor) -> Tensor:
+        said = fine >= 0
+        smoothing, mask = self._recipe.smoothing, self._mask[source[said]]
+        logs = functional.log_softmax(logits[said] + mask, 1)
+        own = logs.gather(1, fine[said, None])[:, 0]
         # Smoothed over the labels of the same data set only.
         others = logs.masked_fill(mask < 0, 0.0).sum(1) / (mask == 0).sum(1)
-        fine = -((1 - smoothing) * own + smoothing * others).mean()
-        taught = (self.listener(features) - batch.taught).square().mean()
-        return {"kind": kinds, "fine": fine, "teacher": taught}
+        return -((1 - smoothing) * own + smoothing * others).mean()
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Train the built-in network.")
-    parser.add_argument("--views", type=Path, required=True, help="what views.py wrote")
+    parser.add_argument("--stage", choices=sorted(RECIPES), required=True)
+    parser.add_argument(
+        "--views", type=Path, nargs="+", required=True, help="folders that views.py wrote"
+    )
+    parser.add_argument("--start", type=Path, help="checkpoint of the stage before")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=Recipe.minutes)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
-    parser.add_argument("--optimizer", default=Recipe.optimizer)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--decay", type=float, default=Recipe.decay)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    recipe = Recipe(
-        minutes=options.minutes,
-        seed=options.seed,
-        optimizer=options.optimizer,
-        rate=options.rate,
-        decay=options.decay,
-    )
+    recipe = RECIPES[options.stage]
+    given = {"minutes": options.minutes, "seed": options.seed}
+    recipe = replace(recipe, **{name: v for name, v in given.items() if v is not None})
     options.output.mkdir(parents=True, exist_ok=True)
     meeting = options.output / "meeting"
     meeting.unlink(missing_ok=True)
@@ -136,13 +182,19 @@ def work(rank: int, options: argparse.Namespace, recipe: Recipe) -> None:
     optimizer = _optimizer(pupil, recipe)
     step, spent = 0, 0.0
     checkpoint = options.output / "checkpoint.pt"
+    if options.start and not checkpoint.exists():
+        saved = torch.load(options.start, weights_only=True)
+        # The bridge begins anew.
+        trained = {k: v for k, v in saved["pupil"].items() if not k.startswith("bridge.")}
+        pupil.load_state_dict(pupil.state_dict() | trained)
+        average.load_state_dict(saved["average"])
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         pupil.load_state_dict(saved["pupil"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         step, spent = saved["step"], saved["spent"]
-    validation = read_validation(options.views, lesson.kinds) if rank == 0 else None
+    validation = read_validation(options.views[0], lesson.kinds) if rank == 0 else None
     log = (options.output / "log.jsonl").open("a") if rank == 0 else None
     random = np.random.default_rng([recipe.seed, rank, step])
     parameters = list(pupil.parameters())
@@ -155,9 +207,10 @@ def work(rank: int, options: argparse.Namespace, recipe: Recipe) -> None:
             group["lr"] = recipe.rate * _rate(share, recipe)
         side = next(side for until, side in recipe.sizes if share < until or until == 1.0)
         pupil.train()
-        losses = pupil.losses(lesson.batch(recipe.batch // options.processes, side, random))
+        batch = lesson.batch(recipe.batch // options.processes, side, random)
+        losses = pupil.losses(batch, mixed(batch, random) if recipe.mixes(step) else None)
         optimizer.zero_grad()
-        (losses["kind"] + losses["fine"] + recipe.teaching * losses["teacher"]).backward()
+        pupil.total(losses).backward()
         # All processes must agree on the time as well, so it travels with the gradients.
         share = _averaged(parameters, (time.monotonic() - start) / (60.0 * recipe.minutes))
         nn.utils.clip_grad_norm_(parameters, recipe.clip)
@@ -167,12 +220,11 @@ def work(rank: int, options: argparse.Namespace, recipe: Recipe) -> None:
         if rank == 0:
             _follow(average, pupil.network, min(recipe.average, (1 + step) / (10 + step)))
             for name, loss in losses.items():
-                sums[name] = sums.get(name, 0.0) + loss.item()
+                sums.setdefault(name, []).append(loss.item())
             if time.monotonic() - noted > 150 or share >= 1.0:
                 assert validation is not None and log is not None
-                steps = seen // recipe.batch
                 line: dict[str, Any] = {"step": step, "share": round(share, 4), "side": side}
-                line |= {name: round(total / steps, 4) for name, total in sums.items()}
+                line |= {name: round(float(np.mean(some)), 4) for name, some in sums.items()}
                 line["images_per_second"] = round(seen / (time.monotonic() - noted))
                 line |= validation.accuracies(average)
                 line |= {"seconds": round(time.monotonic() - start), "seed": recipe.seed}
@@ -220,8 +272,6 @@ def _optimizer(pupil: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": matrices, "weight_decay": recipe.decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98))
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
 
 

@@ -1,13 +1,19 @@
 """Makes the pictures the network learns from, and asks the teacher about each of them.
 
-    python training/views.py --data ../shared/data --output views
+    python training/views.py --data ../shared/data --output views-1 --manner first --seed 20
+    python training/views.py --data ../shared/data --output views-2 --manner second --seed 21 \\
+        --like views-1
 
 A *view* is one changed copy of a photograph: cropped, or, for the fruits that were filmed on
 white, cut out and put on a white, plain or photographed background, alone, in part, or in a pile
-as in a shop. The teacher (MobileNetV2 with ImageNet weights, OpenVINO) sees every view at 160
-pixels and its 1,280 features are stored with it: they are the target of the distillation, and all
-that the network ever gets from the teacher. Made beforehand because the teacher costs as much as
-a step of training: each view is then shown many times.
+as in a shop. The teacher (MobileNetV2 with ImageNet weights, OpenVINO) comments on every view at
+160 pixels and its 1,280 features are stored with it: they are the target of the distillation, and
+all that the network ever gets from the teacher. Made beforehand because the teacher costs as much
+as a step of training: each view is then shown many times.
+
+Views are drawn in one of two manners, for the two stages of the training. In the second the
+teacher sees a view before the camera spoils it, there are more piles, more copies, and some of
+the varieties in colours that do not exist.
 """
 
 from __future__ import annotations
@@ -16,8 +22,9 @@ import argparse
 import json
 import multiprocessing
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import openvino
@@ -25,7 +32,7 @@ import simplejpeg
 from PIL import Image, ImageFilter
 
 from cutouts import cutouts
-from sources import SEED, Source, read_sources
+from sources import Source, read_sources
 from taxonomy import NOT_FRUIT
 from validation import held_out
 
@@ -45,16 +52,67 @@ COMPONENTS = 256
 CHUNK = 64
 
 
-def copies(source: Source, index: int) -> int:
-    """How many views a photograph gets: more where there are few photographs of that sort."""
-    if not source.training[index]:
-        return 0
-    kind = source.kinds[index]
-    if source.name == "grocery":
-        return 12 if source.fruit[index] else 6
-    if source.name == "tiny":
-        return 2 if kind in (NOT_FRUIT, None) else 4
-    return 2 if source.name == "varieties" else 1
+@dataclass(frozen=True)
+class Manner:
+    """How views are drawn.
+
+    Attributes:
+        studio: share of the cut-out fruits that go back on white.
+        alone: share of them that lie alone on a background.
+        few: share of them among a few others; the rest lie in a pile.
+        copies: views of a photograph, by data set: of fruit, and of anything else.
+        recoloured: how many of the copies of a variety have their colours turned. They keep the
+            name of their kind (an apple is an apple in any colour) and lose that of the variety.
+        spoilt: whether the teacher sees what the network sees. If not, it comments on the view
+            before light, blur, noise and JPEG, which the network must learn to see through.
+    """
+
+    studio: float
+    alone: float
+    few: float
+    copies: dict[str, tuple[int, int]]
+    recoloured: int
+    spoilt: bool
+
+
+MANNERS = {
+    "first": Manner(
+        studio=0.35,
+        alone=0.3,
+        few=0.1,
+        copies={"fruits360": (1, 0), "varieties": (2, 0), "grocery": (12, 6), "tiny": (4, 2)},
+        recoloured=0,
+        spoilt=True,
+    ),
+    "second": Manner(
+        studio=0.3,
+        alone=0.25,
+        few=0.1,
+        copies={"fruits360": (2, 0), "varieties": (3, 0), "grocery": (24, 12), "tiny": (4, 2)},
+        recoloured=1,
+        spoilt=False,
+    ),
+}
+
+
+class Line(NamedTuple):
+    """A view to be drawn: number of the source, index of the photograph, colours turned or not."""
+
+    source: int
+    index: int
+    recoloured: bool
+
+
+def planned(sources: list[Source], manner: Manner) -> list[Line]:
+    """All views: more of a photograph where there are few photographs of that sort."""
+    lines = []
+    for number, source in enumerate(sources):
+        of_fruit, of_others = manner.copies[source.name]
+        recoloured = manner.recoloured if source.name == "varieties" else 0
+        for index, training in enumerate(source.training):
+            count = (of_fruit if source.fruit[index] else of_others) if training else 0
+            lines += [Line(number, index, copy < recoloured) for copy in range(count)]
+    return lines
 
 
 class Painter:
@@ -62,10 +120,12 @@ class Painter:
 
     Args:
         sources: the photographs; only those marked for training are drawn.
+        manner: how.
     """
 
-    def __init__(self, sources: list[Source]) -> None:
+    def __init__(self, sources: list[Source], manner: Manner) -> None:
         self._sources = sources
+        self._manner = manner
         self._cutouts: dict[int, list[Pixels]] = {}
         self._alike: dict[tuple[int, str], list[int]] = {}
         for number, source in enumerate(sources):
@@ -81,26 +141,30 @@ class Painter:
             if training and kind == NOT_FRUIT
         ]
 
-    def view(self, number: int, index: int, random: Generator) -> Pixels:
-        """uint8 [160, 160, 3]: a view of photograph ``index`` of source ``number``."""
+    def view(self, line: Line, random: Generator) -> tuple[Pixels, Pixels]:
+        """Two pictures uint8 [160, 160, 3]: what the network sees, and what the teacher sees."""
+        number, index, recoloured = line
         if number in self._cutouts:
             picture = self._staged(number, index, random)
         else:
             least = 0.35 if self._sources[number].name == "grocery" else 0.5
             picture = _cropped(self._sources[number].images[index], random, least)
-        return _photographed(picture, random)
+        if recoloured:
+            picture = _recoloured(picture, random)
+        spoilt = _photographed(picture, random)
+        return spoilt, spoilt if self._manner.spoilt else np.asarray(picture)
 
     def _staged(self, number: int, index: int, random: Generator) -> Image.Image:
         """A cut-out fruit on a background."""
-        scene = random.random()
-        if scene < 0.35:
+        scene, manner = random.random(), self._manner
+        if scene < manner.studio:
             return self._studio(number, index, random)
         canvas = self._background(random)
         alike = self._alike[number, self._sources[number].fine[index]]
-        if scene < 0.65:
+        if scene < manner.studio + manner.alone:
             self._paste(canvas, number, index, random.uniform(0.45, 1.05), random, spread=0.25)
             return canvas
-        if scene < 0.75:
+        if scene < manner.studio + manner.alone + manner.few:
             for _ in range(random.integers(2, 5)):
                 other = int(random.choice(alike))
                 self._paste(canvas, number, other, random.uniform(0.35, 0.6), random, spread=0.6)
@@ -179,6 +243,16 @@ def _cropped(image: Pixels, random: Generator, least: float) -> Image.Image:
     return picture.resize(side, Image.Resampling.BICUBIC, (left, top, left + w, top + h))
 
 
+def _recoloured(picture: Image.Image, random: Generator) -> Image.Image:
+    """Hues turned about the axis of greys by up to 60 degrees either way, more or less vivid."""
+    angle, vivid = np.radians(random.uniform(-60.0, 60.0)), random.uniform(0.6, 1.3)
+    grey = np.full((3, 3), 1.0 / 3.0)
+    cross = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / np.sqrt(3.0)
+    turn = grey + vivid * (np.cos(angle) * (np.eye(3) - grey) + np.sin(angle) * cross)
+    pixels = np.asarray(picture).astype(np.float32) @ turn.T.astype(np.float32)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
 def _photographed(picture: Image.Image, random: Generator) -> Pixels:
     """What a camera makes of it: light, white balance, focus, noise, JPEG."""
     if random.random() < 0.35:
@@ -226,7 +300,22 @@ def teacher(path: Path, size: int) -> Any:
     return features
 
 
-def components(features: NDArray[np.float16]) -> NDArray[np.float16]:
+class Basis(NamedTuple):
+    """What turns the teacher's features into what is taught: (features - mean) @ axes."""
+
+    mean: Floats
+    axes: Floats
+
+    def components(self, features: NDArray[np.float16]) -> NDArray[np.float16]:
+        """float16 [n, 256]."""
+        parts = [
+            ((features[start : start + 4096].astype(np.float32) - self.mean) @ self.axes)
+            for start in range(0, len(features), 4096)
+        ]
+        return np.concatenate(parts).astype(np.float16)
+
+
+def basis(features: NDArray[np.float16]) -> Basis:
     """The first principal components, half whitened, of unit variance on average.
 
     Half whitened (each divided by the root of its standard deviation): the large ones still
@@ -237,12 +326,7 @@ def components(features: NDArray[np.float16]) -> NDArray[np.float16]:
     values, vectors = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
     values, vectors = np.maximum(values[::-1][:COMPONENTS], 1e-6), vectors[:, ::-1][:, :COMPONENTS]
     scaled = vectors / values**0.25
-    scaled = (scaled / np.sqrt((values**0.5).mean())).astype(np.float32)
-    parts = [
-        ((features[start : start + 4096].astype(np.float32) - mean) @ scaled).astype(np.float16)
-        for start in range(0, len(features), 4096)
-    ]
-    return np.concatenate(parts)
+    return Basis(mean, (scaled / np.sqrt((values**0.5).mean())).astype(np.float32))
 
 
 def main() -> None:
@@ -250,18 +334,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the views and ask the teacher.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the four tars")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--manner", choices=sorted(MANNERS), default="first")
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--like", type=Path, help="views whose components are to be taught")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--limit", type=int, default=0, help="stop after so many views, for trying")
     options = parser.parse_args()
     sources = read_sources(options.data)
-    lines = [
-        (number, index)
-        for number, source in enumerate(sources)
-        for index in range(len(source.images))
-        for _ in range(copies(source, index))
-    ]
+    lines = planned(sources, MANNERS[options.manner])
     # Shuffled, so that neighbours in a batch of the teacher or on disk have nothing in common.
-    order = np.random.default_rng(SEED).permutation(len(lines))
+    order = np.random.default_rng(options.seed).permutation(len(lines))
     lines = [lines[position] for position in order]
     if options.limit:
         lines = lines[: options.limit]
@@ -284,45 +366,48 @@ def main() -> None:
         job.join()
         if job.exitcode:
             raise SystemExit(job.exitcode)
-    finish(options.output, sources)
+    finish(options.output, options.like or options.output, sources)
 
 
-def finish(output: Path, sources: list[Source]) -> None:
+def finish(output: Path, like: Path, sources: list[Source]) -> None:
     """Writes what training reads besides the pictures: components and validation photographs."""
+    own = basis(np.load(like / "teacher.npy", mmap_mode="r"))
     answers = np.load(output / "teacher.npy", mmap_mode="r")
-    np.save(output / "components.npy", components(answers))
+    np.save(output / "components.npy", own.components(answers))
     for name, (images, kinds) in held_out(sources).items():
         np.savez(output / f"held-out-{name}.npz", images=images, kinds=kinds)
 
 
-def write_table(output: Path, sources: list[Source], lines: list[tuple[int, int]]) -> None:
+def write_table(output: Path, sources: list[Source], lines: list[Line]) -> None:
     """``views.json``: source, kind and fine label of every view."""
     table = {
         "sources": [source.name for source in sources],
-        "source": [number for number, _ in lines],
-        "kind": [sources[number].kinds[index] for number, index in lines],
-        "fine": [sources[number].fine[index] for number, index in lines],
+        "source": [line.source for line in lines],
+        "kind": [sources[line.source].kinds[line.index] for line in lines],
+        "fine": [
+            None if line.recoloured else sources[line.source].fine[line.index] for line in lines
+        ],
     }
     (output / "views.json").write_text(json.dumps(table))
 
 
 def fill(
     options: argparse.Namespace,
-    lines: list[tuple[int, int]],
+    lines: list[Line],
     sources: list[Source],
     starts: list[int],
 ) -> None:
     """Draws the chunks that begin at ``starts`` and writes them in their place."""
-    painter = Painter(sources)
+    painter = Painter(sources, MANNERS[options.manner])
     ask = teacher(options.data / "mobilenet_v2_imagenet.onnx", TEACHER_SIZE)
     images = np.load(options.output / "images.npy", "r+")
     answers = np.load(options.output / "teacher.npy", "r+")
     began = time.monotonic()
     for count, start in enumerate(starts, 1):
         chunk = range(start, min(start + CHUNK, len(lines)))
-        views = np.stack([painter.view(*lines[i], np.random.default_rng([SEED, i])) for i in chunk])
-        answers[start : chunk.stop] = ask(views)
-        for i, view in zip(chunk, views, strict=True):
+        pairs = [painter.view(lines[i], np.random.default_rng([options.seed, i])) for i in chunk]
+        answers[start : chunk.stop] = ask(np.stack([seen for _, seen in pairs]))
+        for i, (view, _) in zip(chunk, pairs, strict=True):
             small = Image.fromarray(view).resize((SIZE, SIZE), Image.Resampling.BOX)
             images[i] = np.asarray(small)
         if count % 50 == 0:

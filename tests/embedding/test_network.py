@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pomona.embedding.catalogue import resolve
+from pomona.embedding.catalogue import DEFAULT_MODEL, resolve
 from pomona.embedding.network import load_network
 from pomona.embedding.runtime import open_runtime
 from pomona.errors import ModelError
@@ -154,7 +154,7 @@ def test_the_identity_changes_with_whatever_changes_the_features() -> None:
 
 
 def test_the_built_in_network_equals_plain_onnx_runtime() -> None:
-    network = resolve("pomona-s2")
+    network = resolve(DEFAULT_MODEL)
     pixels = np.random.default_rng(3).integers(0, 256, (20, 96, 96, 3), np.uint8)
     session = ort.InferenceSession(network.onnx, providers=["CPUExecutionProvider"])
     (expected,) = session.run(["features"], {"image": pixels})

@@ -8,7 +8,7 @@ import json
 import tarfile
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import onnx
@@ -16,9 +16,12 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from pomona.cli.options import Model
 from pomona.embedding.catalogue import DEFAULT_MODEL, names, resolve
 from pomona.embedding.runtime import open_runtime
+from pomona.recognition import predicting
 from pomona.samples import write_samples
+from pomona.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +57,11 @@ def _embedded(
     return np.concatenate([runtime.embed(pixels[s : s + runtime.batch]) for s in starts])
 
 
-def test_the_default_ships() -> None:
+def test_the_default_ships_and_is_one() -> None:
     assert DEFAULT_MODEL in names()
+    assert Settings.model_fields["model"].default == DEFAULT_MODEL
+    assert predicting.open_recogniser(None).name == DEFAULT_MODEL
+    assert f"Default: {DEFAULT_MODEL}." in get_args(Model)[1].help
 
 
 @each_network
@@ -125,7 +131,7 @@ def test_different_pictures_have_different_features(name: str, pictures: list[Im
 def test_names_fruit_in_shops() -> None:
     """On photographs that its training did not see; the bound is far below the figure in
     training/README.md and far above always saying the commonest (19 %)."""
-    network = resolve("pomona-s2")
+    network = resolve(DEFAULT_MODEL)
     session = onnxruntime.InferenceSession(network.onnx, providers=["CPUExecutionProvider"])
     labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
     pictures, kinds = [], []
@@ -145,7 +151,7 @@ def test_names_fruit_in_shops() -> None:
 @pytest.mark.skipif(not TINY.exists(), reason="needs the shared photographs")
 def test_refuses_what_is_no_fruit() -> None:
     """On classes of Tiny ImageNet that its training did not see: koala, broom and sunglasses."""
-    network = resolve("pomona-s2")
+    network = resolve(DEFAULT_MODEL)
     session = onnxruntime.InferenceSession(network.onnx, providers=["CPUExecutionProvider"])
     labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
     pictures = []

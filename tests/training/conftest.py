@@ -1,0 +1,8 @@
+"""The files of ``training/`` import one another as scripts do, from their own folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "training"))
