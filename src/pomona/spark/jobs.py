@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -176,9 +177,13 @@ def _run_job(
 
 def _await_start(context: SparkContext, group: str, job: Future[list[Any]]) -> None:
     """Wait until Spark has taken a job in: it works on jobs in the order in which they come."""
+    from py4j.protocol import Py4JError
+
     tracker = context.statusTracker()
-    while not job.done() and not tracker.getJobIdsForGroup(group):
-        wait([job], timeout=0.005)
+    # Where Java is gone, the job itself says so.
+    with suppress(Py4JError):
+        while not job.done() and not tracker.getJobIdsForGroup(group):
+            wait([job], timeout=0.005)
 
 
 def _results(
