@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint docs roles failures clean
+.PHONY: setup demo test lint docs roles failures bench clean
 
 setup: $(VENV)/.installed
 
@@ -34,6 +34,9 @@ roles: setup
 
 failures: setup
 	$(BIN)/python benchmarks/failures.py
+
+bench: setup
+	$(BIN)/python -m benchmarks.suite $(if $(QUICK),--quick) $(ARGS)
 
 clean:
 	rm -rf demo $(VENV)

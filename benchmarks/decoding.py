@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import statistics
 import time
 from pathlib import Path
@@ -63,22 +64,33 @@ def milliseconds(work: Callable[[bytes, np.ndarray], None], data: bytes, out: np
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", type=Path)
-    files = parser.parse_args().files
+    parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--json", action="store_true", help="print figures for the suite")
+    asked = parser.parse_args()
+    files, cases = asked.files, []
     photographs = {str(file): file.read_bytes() for file in files} or {"drawn, 12 MP": drawn()}
-    print(f"{'photograph':<24}{'size':>6}{'Pillow':>10}{'Pomona':>10}{'times':>7}{'differ':>14}")
+    if not asked.json:
+        print(
+            f"{'photograph':<24}{'size':>6}{'Pillow':>10}{'Pomona':>10}{'times':>7}{'differ':>14}"
+        )
     for name, data in photographs.items():
         for size in SIZES:
             ours, theirs = (np.empty((size, size, 3), np.uint8) for _ in range(2))
             turns = [
                 (milliseconds(by_pillow, data, theirs), milliseconds(by_pomona, data, ours))
-                for _ in range(TURNS)
+                for _ in range(asked.turns)
             ]
             slow, fast = (statistics.median(column) for column in zip(*turns, strict=True))
             apart = np.abs(ours.astype(int) - theirs)
+            cases.append({"size": size, "pillow_ms": slow, "pomona_ms": fast, "times": slow / fast})
+            if asked.json:
+                continue
             print(
                 f"{name[-24:]:<24}{size:>6}{slow:>7.1f} ms{fast:>7.1f} ms{slow / fast:>7.1f}"
                 f"{f'{apart.mean():.2f}, <= {apart.max()}':>14}"
             )
+    if asked.json:
+        print(json.dumps({"cases": cases}))
 
 
 if __name__ == "__main__":

@@ -126,3 +126,30 @@ def test_a_slow_network_gets_short_tasks() -> None:
     assert PlanLimits.for_slots(2, 20_000, rate=40).task_images == 120
     assert PlanLimits.for_slots(2, 20_000, rate=1).task_images == 32
     assert PlanLimits.for_slots(2, 20_000, rate=3_000).task_images == 1_024
+
+
+@pytest.mark.parametrize(("slots", "images"), [(1, 5_000), (2, 15_506), (2, 67_692), (64, 500_000)])
+def test_all_slots_come_to_their_end_together(slots: int, images: int) -> None:
+    limits = PlanLimits.for_slots(slots, images)
+    batches = (_rows([5_000] * min(16_384, images - at), at) for at in range(0, images, 16_384))
+    sizes = [task.num_rows for task in cut_tasks(batches, limits)]
+    assert sum(sizes) == images
+    assert sizes[:slots] == [limits.task_images] * slots
+    assert limits.task_images // 8 <= sizes[-2] <= sizes[0] // 4
+    # Each slot takes the next task when it is done; one of them is half as fast as the others.
+    ends = [0.0] * slots
+    for size in sizes:
+        at = min(range(slots), key=ends.__getitem__)
+        ends[at] += size * (2 if at == 0 else 1)
+    assert max(ends) - min(ends) <= 2 * limits.task_images // 4
+
+
+def test_no_task_becomes_too_small_to_be_worth_its_start() -> None:
+    limits = PlanLimits.for_slots(512, 100_000)
+    sizes = [limits.images_of_task(done) for done in range(0, 100_000, 97)]
+    assert (max(sizes), min(sizes)) == (49, 32)
+
+
+def test_tasks_of_a_size_that_is_given_do_not_shrink() -> None:
+    limits = PlanLimits.for_slots(2, 100, task_images=10)
+    assert [task.num_rows for task in cut_tasks([_rows([5] * 100)], limits)] == [10] * 10

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,19 @@ def test_results_come_chunk_by_chunk_in_order(spark: SparkSession) -> None:
     chunks = [[1, 2, 3], [4], [5, 6]]
     found = list(run_chunks(spark.sparkContext, chunks, _double, describe="doubling"))
     assert found == [[2, 4, 6], [8], [10, 12]]
+
+
+def _begin(_: int) -> float:
+    begin = time.time()
+    time.sleep(0.02)
+    return begin
+
+
+def test_chunks_are_begun_in_order(spark: SparkSession) -> None:
+    for _ in range(5):
+        chunks = [[0] * 4, [1] * 4, [2] * 4]
+        begins = list(run_chunks(spark.sparkContext, chunks, _begin, describe="x"))
+        assert all(min(one) < min(other) for one, other in pairwise(begins))
 
 
 def test_chunks_are_taken_lazily(spark: SparkSession) -> None:

@@ -22,6 +22,8 @@ _TASK_SECONDS = 3.0
 _FEWEST, _MOST = 32, 1_024
 """Images of a task: below, starting it costs more than its work; above, memory grows."""
 _QUICK = 1_000.0
+_TAIL_SHARE = 8
+"""The last tasks shrink to this part of the first ones."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ class PlanLimits:
         task_images: images of a task, at most.
         task_bytes: bytes of a task, at most (a single larger image is a task of its own).
         chunk_tasks: tasks of a chunk, at most.
+        images: to be cut in all; 0 where that is not known.
+        slots: tasks that run at the same time.
     """
 
     task_images: int
     task_bytes: int
     chunk_tasks: int
+    images: int = 0
+    slots: int = 1
 
     @classmethod
     def for_slots(
@@ -52,7 +58,8 @@ class PlanLimits:
 
         A task takes about three seconds of a core, so that progress can be seen and little is
         done again after a crash; fewer images are cut finer, so that every slot has several
-        tasks. A chunk keeps every slot busy for four tasks.
+        tasks. A chunk keeps every slot busy for four tasks. The last tasks are smaller, so that
+        all slots come to their end together.
 
         Args:
             slots: tasks that run at the same time.
@@ -63,7 +70,20 @@ class PlanLimits:
         """
         most = np.clip(_TASK_SECONDS * rate, _FEWEST, _MOST)
         images_of_task = task_images or int(np.clip(-(-images // (slots * 4)), _FEWEST, most))
-        return cls(images_of_task, task_bytes or 64 << 20, max(4, 4 * slots))
+        total = 0 if task_images else images
+        return cls(images_of_task, task_bytes or 64 << 20, max(4, 4 * slots), total, slots)
+
+    def images_of_task(self, done: int) -> int:
+        """Images of the next task, at most, once ``done`` are cut.
+
+        Half of a slot's share of what is left: guided self-scheduling (Polychronopoulos and Kuck,
+        1987), between the size of the first tasks and an eighth of it, but no task so small that
+        starting it costs more than its work.
+        """
+        if not self.images:
+            return self.task_images
+        share = -(-(self.images - done) // (2 * self.slots))
+        return min(self.task_images, max(_FEWEST, self.task_images // _TAIL_SHARE, share))
 
 
 def cut_tasks(batches: Iterable[pa.RecordBatch], limits: PlanLimits) -> Iterator[pa.RecordBatch]:
@@ -77,7 +97,8 @@ def cut_tasks(batches: Iterable[pa.RecordBatch], limits: PlanLimits) -> Iterator
         The rows of one task; never none.
     """
     pending: list[pa.RecordBatch] = []
-    images = used = 0
+    images = used = done = 0
+    most = limits.images_of_task(0)
     for batch in batches:
         sizes = np.maximum(batch.column(SIZE).to_numpy(zero_copy_only=False), 0)
         ends = np.cumsum(sizes)
@@ -85,16 +106,18 @@ def cut_tasks(batches: Iterable[pa.RecordBatch], limits: PlanLimits) -> Iterator
         while begin < batch.num_rows:
             before = int(ends[begin - 1]) if begin else 0
             by_bytes = int(np.searchsorted(ends, limits.task_bytes - used + before, side="right"))
-            end = min(by_bytes, begin + limits.task_images - images, batch.num_rows)
+            end = min(by_bytes, begin + most - images, batch.num_rows)
             if end == begin and not images:
                 end = begin + 1
             if end > begin:
                 pending.append(batch.slice(begin, end - begin))
                 images += end - begin
                 used += int(ends[end - 1]) - before
-            if end < batch.num_rows or images == limits.task_images:
+            if end < batch.num_rows or images == most:
                 yield _joined(pending)
+                done += images
                 pending, images, used = [], 0, 0
+                most = limits.images_of_task(done)
             begin = end
     if pending:
         yield _joined(pending)

@@ -11,8 +11,10 @@ import re
 import threading
 import traceback
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pomona.errors import PomonaError, SparkError
@@ -27,6 +29,9 @@ Result = TypeVar("Result")
 
 _IN_FLIGHT = 2
 """Chunks that Spark holds at a time."""
+
+_numbers = count()
+"""Names the jobs of this process."""
 
 _MARK = "POMONA-TASK-FAILED"
 
@@ -118,7 +123,9 @@ def run_chunks(
     try:
         while True:
             while len(pending) < _IN_FLIGHT and (chunk := next(feed, None)) is not None:
-                pending.append(pool.submit(_run_job, context, chunk, task))
+                group = f"pomona-{next(_numbers)}"
+                pending.append(pool.submit(_run_job, context, chunk, task, group, describe))
+                _await_start(context, group, pending[-1])
             if not pending:
                 return
             yield _results(pending.popleft(), on_wait, describe)
@@ -160,9 +167,23 @@ def tree_reduce(
     return result
 
 
-def _run_job(context: SparkContext, payloads: list[Any], task: _Task[Any, Any]) -> list[Any]:
+def _run_job(
+    context: SparkContext, payloads: list[Any], task: _Task[Any, Any], group: str, describe: str
+) -> list[Any]:
+    context.setJobGroup(group, describe)
     rdd = context.parallelize(payloads, len(payloads)).mapPartitions(task)
     return list(rdd.collect())
+
+
+def _await_start(context: SparkContext, group: str, job: Future[list[Any]]) -> None:
+    """Wait until Spark has taken a job in: it works on jobs in the order in which they come."""
+    from py4j.protocol import Py4JError
+
+    tracker = context.statusTracker()
+    # Where Java is gone, the job itself says so.
+    with suppress(Py4JError):
+        while not job.done() and not tracker.getJobIdsForGroup(group):
+            wait([job], timeout=0.005)
 
 
 def _results(

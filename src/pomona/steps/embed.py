@@ -109,7 +109,8 @@ def _list(run: Run, source: Source) -> Manifest:
     ledger, skipped = run.ledger, SkippedFiles()
     with timed(ledger, "list"):
         manifest = Manifest.write(
-            _starting(run, list_images(source, skipped)), run.workspace.scratch / "manifest.arrow"
+            _starting(run, source, list_images(source, skipped)),
+            run.workspace.scratch / "manifest.arrow",
         )
     ledger.listed = manifest.rows
     ledger.skipped = dict(skipped.counts)
@@ -128,9 +129,16 @@ def _list(run: Run, source: Source) -> Manifest:
     return manifest
 
 
-def _starting(run: Run, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Start Spark once there is something to do for sure; it starts while the listing goes on."""
+def _starting(
+    run: Run, source: Source, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Start Spark once there is something to do for sure; it starts while the listing goes on.
+
+    A tar is read for some time before its first images are known, and hardly ever has none.
+    """
     fresh = not run.features.exists()
+    if fresh and source.is_tar:
+        run.start_spark()
     for batch in batches:
         if fresh:
             run.start_spark()

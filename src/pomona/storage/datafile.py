@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 import uuid
@@ -52,7 +51,7 @@ def write_datafile(store: Store, table: pa.Table | pa.RecordBatch, name: str) ->
         table = pa.Table.from_batches([table])
     lists = {field.name for field in table.schema if pa.types.is_list(field.type)}
     flat = [field.name for field in table.schema if field.name not in lists]
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
@@ -65,7 +64,7 @@ def write_datafile(store: Store, table: pa.Table | pa.RecordBatch, name: str) ->
         },
         column_encoding={f"{name}.list.element": "PLAIN" for name in lists},
     )
-    data = sink.getbuffer()
+    data = memoryview(sink.getvalue())
     path = f"part-{name}-{uuid.uuid4().hex}.parquet"
     store.write(path, data)
     return DataFile(path, data.nbytes, table.num_rows, _statistics(table, flat))

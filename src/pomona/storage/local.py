@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import uuid
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -77,25 +78,33 @@ class LocalStore:
             return _read(descriptor, size)
 
     def read_many(self, wanted: Iterable[Wanted]) -> Iterator[bytes | Outcome]:
-        """One read after the other: at 10 us each there is nothing to hide."""
-        for key, etag, start, length in wanted:
-            try:
-                if start is None:
-                    data = self.read(key, etag=etag, limit=length)
+        """One read after the other: at 10 us each there is nothing to hide.
+
+        A file that ranges are wanted of stays open until another one's turn comes.
+        """
+        with ExitStack() as held:
+            name: str | bytes | None = None
+            descriptor = -1
+            for key, etag, start, length in wanted:
+                try:
+                    if start is None:
+                        data = self.read(key, etag=etag, limit=length)
+                    else:
+                        if key != name:
+                            name = None
+                            held.close()
+                            descriptor = held.enter_context(_Opened(self._file(key)))
+                            name = key
+                        data = _read_range(descriptor, key, start, length, etag)
+                except (NotFound, NotPermitted, Changed, ReadFailed) as outcome:
+                    yield outcome
                 else:
-                    data = self.read_range(os.fsdecode(key), start, length, etag=etag)
-            except (NotFound, NotPermitted, Changed, ReadFailed) as outcome:
-                yield outcome
-            else:
-                yield data
+                    yield data
 
     def read_range(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
         """``length`` bytes from ``start``, fewer where the file ends."""
         with _Opened(self._file(key)) as descriptor:
-            if etag is not None and etag_of(os.fstat(descriptor)) != etag:
-                raise Changed(key)
-            os.lseek(descriptor, start, os.SEEK_SET)
-            return _read(descriptor, length)
+            return _read_range(descriptor, key, start, length, etag)
 
     def open(self, key: str) -> pa.NativeFile:
         """A file for reading at any position."""
@@ -196,6 +205,15 @@ class _Opened:
 
     def __exit__(self, *exc_info: object) -> None:
         os.close(self._descriptor)
+
+
+def _read_range(
+    descriptor: int, key: str | bytes, start: int, length: int, etag: str | None
+) -> bytes:
+    if etag is not None and etag_of(os.fstat(descriptor)) != etag:
+        raise Changed(os.fsdecode(key))
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return _read(descriptor, length)
 
 
 def _read(descriptor: int, length: int) -> bytes:
