@@ -39,6 +39,8 @@ _PER_SHEET = _COLUMNS * _COLUMNS
 _QUALITY = 62
 _MOST_BYTES = 12 << 20
 """Of a file; a photograph of 24 megapixels has about ten."""
+_MOST_READ = 256 << 20
+"""Bytes of a bucket in all, which may be far away and charge for what leaves it."""
 _LIMITS = DecodeLimits(max_bytes=_MOST_BYTES)
 
 GONE = "gone from INPUT"
@@ -46,7 +48,7 @@ CHANGED = "changed since the run"
 CLOSED = "not to be read with these rights"
 FAILED = "not delivered by the storage"
 UNDRAWABLE = "not to be drawn"
-LATE = "left out, since reading took too long"
+LATE = "left out, to keep the reading short"
 FULL = "left out, to keep the page small"
 
 
@@ -126,10 +128,10 @@ class Pictures:
         ).format(self.name, place.sheet, text, f"{across:.3f}", f"{down:.3f}")
 
     def note(self) -> str:
-        """One sentence on what is missing; empty where nothing is."""
+        """One sentence on what is missing; empty where nothing is but for want of room."""
         if self.problem:
             return f"There are no pictures: {self.problem}"
-        if not self.missing:
+        if set(self.missing) <= {FULL}:
             return ""
         reasons = ", ".join(f"{count:,} {why}" for why, count in self.missing.most_common())
         return f"{len(self.places):,} of {self.asked:,} pictures are shown; {reasons}."
@@ -142,7 +144,7 @@ def read_pictures(
     name: str,
     side: int,
     budget: int,
-    seconds: float = 20.0,
+    seconds: float = 12.0,
 ) -> Pictures:
     """Read pictures from INPUT, the most wanted first.
 
@@ -190,18 +192,20 @@ class _Squares:
     ) -> None:
         self._source, self._wanted, self._side = source, wanted, side
         self._until = time.monotonic() + seconds
+        self._room = _MOST_READ if source.root.scheme == "s3" else 1 << 62
         self._missing = missing
 
     def __iter__(self) -> Iterator[tuple[str, Image.Image]]:
         found = self._found()
         outcomes = open_store(self._source.root).read_many(read for _, read in found)
         for number, ((path, _), outcome) in enumerate(zip(found, outcomes, strict=True)):
-            if time.monotonic() > self._until:
+            if time.monotonic() > self._until or self._room < 0:
                 self._missing[LATE] += len(found) - number
                 return
             if not isinstance(outcome, bytes):
                 self._missing[_why(outcome)] += 1
                 continue
+            self._room -= len(outcome)
             square = _square(outcome, self._side, path)
             if square is None:
                 self._missing[UNDRAWABLE] += 1
