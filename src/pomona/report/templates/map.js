@@ -38,8 +38,9 @@
   const pictured = data.pictures.map(([point, sheet, column, row]) => ({point, sheet, column, row}));
   const pictureOf = new Map(pictured.map((picture) => [picture.point, picture]));
 
-  const view = {x: 0, y: 1, centreX: 0.5, centreY: 0.5, zoom: 1, kind: data.kind, pictures: false};
+  const view = {x: 0, y: 1, centreX: 0.5, centreY: 0.5, zoom: 1, kind: data.kind, pictures: data.pictures.length > 0};
   const chosen = new Set();
+  const hung = [];
   let hovered = -1, pinned = -1, previewed = -1, theme, pending = false;
 
   function shuffled(n) {
@@ -103,8 +104,10 @@
           }
         }
       }
+      const full = offsets.filter((_, k) => alphas[k] > 110);
       if (stamps.size > 200) stamps.clear();
-      stamps.set(key, {offsets: Int32Array.from(offsets), alphas: Uint8Array.from(alphas)});
+      stamps.set(key, {offsets: Int32Array.from(offsets), alphas: Uint8Array.from(alphas),
+                       full: Int32Array.from(full)});
     }
     return stamps.get(key);
   }
@@ -192,8 +195,13 @@
         if (isLooked !== (pass === 1)) continue;
         const x = Math.round(zeroX + xs[i] * stepX), y = Math.round(zeroY - ys[i] * stepY);
         if (x < 0 || y < 0 || x >= wide || y >= high) continue;
-        const {offsets, alphas} = pass ? marks[kind] : small;
+        const {offsets, alphas, full} = pass ? marks[kind] : small;
         const colour = pass ? tint[kind] : theme.faded;
+        if (moving) {
+          const at = (y + margin) * width + x + margin;
+          for (let k = 0; k < full.length; k++) buffer[at + full[k]] = colour;
+          continue;
+        }
         const redBlue = colour & 0xff00ff, green = colour & 0xff00;
         const at = (y + margin) * width + x + margin;
         for (let k = 0; k < offsets.length; k++) {
@@ -205,6 +213,7 @@
       }
     }
     context.putImageData(image, -margin, -margin);
+    hung.length = 0;
     if (view.pictures) drawPictures(xs, ys, of, looked);
     mark(pinned, xs, ys);
     mark(hovered, xs, ys);
@@ -238,7 +247,8 @@
   }
   function drawPictures(xs, ys, of, looked) {
     const {stepX, stepY, zeroX, zeroY} = scales();
-    const side = 40 * ratio, cell = side * 1.15, taken = new Set(), border = 2 * ratio;
+    const side = (wide / ratio < 500 ? 30 : 38) * ratio, cell = side * 1.5, border = 2 * ratio;
+    const taken = new Set();
     for (const {point, sheet, column, row} of pictured) {
       if (looked.size && !looked.has(of[point])) continue;
       const x = zeroX + xs[point] * stepX, y = zeroY - ys[point] * stepY;
@@ -252,6 +262,7 @@
       context.fillStyle = theme.palette[style(of[point]).colour];
       context.fillRect(left - border, top - border, side + 2 * border, side + 2 * border);
       picture(context, sheet, column, row, left, top, side);
+      hung.push({point, left, top, side});
     }
   }
   function picture(target, sheet, column, row, left, top, side) {
@@ -295,18 +306,30 @@
     view.zoom = zoom;
     keepInside();
   }
+  // While the map moves its points are drawn plainly, and with soft edges once it rests.
+  let moving = false, resting;
+  function move() {
+    moving = true;
+    clearTimeout(resting);
+    resting = setTimeout(() => { moving = false; draw(); }, 150);
+    draw();
+  }
   function keepInside() {
     const slack = 0.5 - 0.4 / view.zoom;
     view.centreX = Math.min(0.5 + slack, Math.max(0.5 - slack, view.centreX));
     view.centreY = Math.min(0.5 + slack, Math.max(0.5 - slack, view.centreY));
     $("zoom-whole").disabled = view.zoom === 1 && view.centreX === 0.5 && view.centreY === 0.5;
-    draw();
+    move();
   }
   function whole() {
     Object.assign(view, {zoom: 1, centreX: 0.5, centreY: 0.5});
     keepInside();
   }
+  // The picture at a place, or else the nearest point.
   function nearest(x, y, reach) {
+    const there = hung.find(({left, top, side}) =>
+      x >= left && y >= top && x <= left + side && y <= top + side);
+    if (there) return there.point;
     const {stepX, stepY, zeroX, zeroY} = scales();
     const xs = axis[view.x], ys = axis[view.y], of = kinds[view.kind];
     let best = reach * reach, found = -1;
@@ -488,12 +511,12 @@
       "0": whole, Escape: unpin,
       Enter: () => { if (hovered >= 0) toggle(kinds[view.kind][hovered]); },
     };
-    const move = moves[event.key];
-    if (!move) return;
+    const act = moves[event.key];
+    if (!act) return;
     event.preventDefault();
     keyed = true;
     pinned = -1;
-    move();
+    act();
     if (event.key !== "Escape") lookAtMiddle();
   });
   canvas.addEventListener("focus", () => {
@@ -510,6 +533,7 @@
   $("zoom-whole").addEventListener("click", whole);
   const toggles = $("pictures");
   toggles.disabled = !pictured.length;
+  toggles.setAttribute("aria-pressed", view.pictures);
   toggles.addEventListener("click", () => {
     view.pictures = !view.pictures;
     toggles.setAttribute("aria-pressed", view.pictures);
