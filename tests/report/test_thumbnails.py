@@ -13,7 +13,7 @@ from PIL import Image
 
 from pomona.images.listing import SkippedFiles, list_images, open_source
 from pomona.report.thumbnails import CHANGED, FULL, GONE, LATE, UNDRAWABLE, Asked, read_pictures
-from pomona.samples import write_samples
+from pomona.samples import write_faults, write_samples
 
 _SIDE = 32
 
@@ -148,3 +148,12 @@ def test_markup_in_a_path_is_text(photographs: Path, tmp_path: Path) -> None:
     shown = pictures.show(path.name, f"picture of {path.name}")
     assert "<img" not in shown
     assert "&lt;img src=x onerror=alert(1)&gt;&#34;" in shown
+
+
+def test_broken_files_of_every_kind_do_no_harm(tmp_path: Path) -> None:
+    expected = write_faults(tmp_path / "bad", per_kind=2)
+    pictures = _read(tmp_path / "bad", _listed(tmp_path / "bad"), seconds=60)
+    assert pictures.asked >= 0.9 * len(expected)
+    assert pictures.asked == len(pictures.places) + pictures.missing.total()
+    shown = {str(expected[path]) for path in pictures.places if path in expected}
+    assert "truncated" in shown

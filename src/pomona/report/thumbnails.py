@@ -23,6 +23,7 @@ from pomona.images.decoding import DecodeLimits, RejectedImage, decode
 from pomona.images.finding import Finder
 from pomona.images.limits import check_pixels
 from pomona.images.listing import open_source
+from pomona.schema import Reason
 from pomona.storage import Changed, NotFound, NotPermitted, open_store
 
 if TYPE_CHECKING:
@@ -234,8 +235,8 @@ def _square(data: bytes, side: int, path: str) -> Image.Image | None:
     """The middle of an image, scaled; None where nothing of it can be decoded."""
     try:
         pixels = decode(data, wanted=2 * side, limits=_LIMITS, path=path).pixels
-    except RejectedImage:
-        rest = _salvaged(data, side)
+    except RejectedImage as rejected:
+        rest = _upper_part(data, side) if rejected.reason is Reason.TRUNCATED else None
         if rest is None:
             return None
         pixels = rest
@@ -246,15 +247,15 @@ def _square(data: bytes, side: int, path: str) -> Image.Image | None:
     return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 
-def _salvaged(data: bytes, side: int) -> NDArray[np.uint8] | None:
-    """What is left of a damaged JPEG: of one that was cut off, the upper part."""
+def _upper_part(data: bytes, side: int) -> NDArray[np.uint8] | None:
+    """What there is of a JPEG that was cut off; None where even its header is incomplete."""
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         check_pixels(width, height, _LIMITS)
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data, "RGB", min_height=side, min_width=side, strict=False
+            data, "RGB", min_height=min(height, side), min_width=min(width, side), strict=False
         )
-    except (ValueError, RejectedImage):
+    except (ValueError, KeyError, RejectedImage):  # KeyError: of an unknown colour space
         return None
     return pixels
 

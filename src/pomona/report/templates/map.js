@@ -134,8 +134,13 @@
     }
   }
   const frame = () => {
-    const left = 44 * ratio, below = 34 * ratio, spare = 14 * ratio;
+    const spare = 14 * ratio, left = 44 * ratio + spare, below = 34 * ratio + spare;
     return {left, below, spare, width: wide - left - spare, height: high - below - spare};
+  };
+  // What the points may cover: a little more than where they lie at first.
+  const plot = () => {
+    const {left, below, spare} = frame();
+    return {left: left - spare, below: below - spare, spare};
   };
   // Screen = zero + step * value, in device pixels.
   function scales() {
@@ -167,7 +172,7 @@
     return found;
   }
   function render() {
-    const width = wide + 2 * margin, {left, below, spare} = frame();
+    const width = wide + 2 * margin, {left, below, spare} = plot();
     const {stepX, stepY, zeroX, zeroY} = scales();
     const across = data.axes[view.x] ? ticks(view.x, zeroX, stepX, left, wide - spare) : [];
     const up = data.axes[view.y] ? ticks(view.y, zeroY, -stepY, spare, high - below) : [];
@@ -222,7 +227,7 @@
     canvas.dataset.drawn = "yes";
   }
   function drawAxes(across, up) {
-    const {left, below, spare} = frame();
+    const {left, below, spare} = plot();
     context.fillStyle = theme.plate;
     context.fillRect(0, high - below, wide, below);
     context.fillRect(0, 0, left, high);
@@ -496,7 +501,7 @@
   };
   function lookAtMiddle() {
     const {x, y} = middle();
-    hovered = nearest(x, y, 60 * ratio);
+    hovered = nearest(x, y, Math.min(x, y));
     tell(hovered, 0, 0, true);
     say(hovered);
     draw();
