@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -16,9 +16,31 @@ if TYPE_CHECKING:
 
 _LEFT, _BOTTOM, _TOP, _RIGHT = 46, 42, 12, 14
 _MOST_POINTS = 300
-_MARK_WIDTH = 170
+_MARK_WIDTH, _NARROW = 170, 400
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 _MOST_SPLITS = 4
+
+
+class _Curve(NamedTuple):
+    """Cumulative explained variance, and where it was cut."""
+
+    total: NDArray[np.float64]
+    k: int
+    name: str
+    style: str
+
+    @classmethod
+    def of(cls, spectrum: NDArray[np.float64], k: int, name: str = "", style: str = "") -> _Curve:
+        return cls(np.cumsum(spectrum) / spectrum.sum(), k, name, style)
+
+    def told(self) -> str:
+        """What it says."""
+        return f"{self.name}{self.k} component{'' if self.k == 1 else 's'}, {self.kept:.1%}"
+
+    @property
+    def kept(self) -> float:
+        """Share of the variance that the first k have."""
+        return float(self.total[self.k - 1])
 
 
 def scree(spectrum: NDArray[np.float64], k: int) -> Markup:
@@ -30,8 +52,19 @@ def scree(spectrum: NDArray[np.float64], k: int) -> Markup:
         spectrum: variances in falling order.
         k: components that were kept.
     """
-    return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
-        _scree(spectrum, k, 640, 280), _scree(spectrum, k, 340, 250)
+    return _both_widths([_Curve.of(spectrum, k)])
+
+
+def scree_pair(spectra: Sequence[NDArray[np.float64]], chosen: Sequence[int]) -> Markup:
+    """The curves of two runs, the first one dashed.
+
+    Args:
+        spectra: variances in falling order.
+        chosen: components that were kept.
+    """
+    names, styles = ("before: ", "after: "), (" before", "")
+    return _both_widths(
+        [_Curve.of(*each) for each in zip(spectra, chosen, names, styles, strict=True)]
     )
 
 
@@ -43,10 +76,14 @@ def scree_rows(spectrum: NDArray[np.float64], k: int) -> list[tuple[int, float, 
     return [(t, float(shares[t - 1]), float(total[t - 1])) for t in at]
 
 
-def _scree(spectrum: NDArray[np.float64], k: int, width: int, height: int) -> Markup:
-    total = np.cumsum(spectrum) / spectrum.sum()
-    count = len(total)
-    at = np.unique(np.round(np.geomspace(1, count, min(count, _MOST_POINTS))).astype(int))
+def _both_widths(curves: Sequence[_Curve]) -> Markup:
+    return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
+        _scree(curves, 640, 280), _scree(curves, 340, 250)
+    )
+
+
+def _scree(curves: Sequence[_Curve], width: int, height: int) -> Markup:
+    count = max(len(curve.total) for curve in curves)
     inner_width, inner_height = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
 
     def x(component: float) -> float:
@@ -57,13 +94,24 @@ def _scree(spectrum: NDArray[np.float64], k: int, width: int, height: int) -> Ma
     def y(share: float) -> float:
         return _TOP + inner_height * (1 - share)
 
-    points = " ".join(f"{x(c):.1f},{y(total[c - 1]):.1f}" for c in at)
-    chosen_x, chosen_y = x(k), y(total[k - 1])
-    # The curve rises from the left, so that the room below it to the right is free.
-    room = width - _RIGHT - chosen_x > _MARK_WIDTH
-    anchor, shift = ("start", 8) if room else ("end", -8)
-    ticks = [t for t in _TICKS if t <= count and (width > 400 or str(t)[0] != "2")]
-    title = f"{k} of {count} components keep {total[k - 1]:.1%} of the variance"
+    def drawn(place: int, curve: _Curve) -> str:
+        own = len(curve.total)
+        at = np.unique(np.round(np.geomspace(1, own, min(own, _MOST_POINTS))).astype(int))
+        points = " ".join(f"{x(c):.1f},{y(curve.total[c - 1]):.1f}" for c in at)
+        chosen_x, chosen_y = x(curve.k), y(curve.kept)
+        # The curve rises from the left, so that the room below it to the right is free.
+        room = width - _RIGHT - chosen_x > _MARK_WIDTH
+        anchor, shift = ("start", 8) if room else ("end", -8)
+        return (
+            f'<line class="chosen" x1="{chosen_x:.1f}" x2="{chosen_x:.1f}" y1="{chosen_y:.1f}" '
+            f'y2="{height - _BOTTOM}"/><polyline class="line{curve.style}" points="{points}"/>'
+            f'<circle class="dot" cx="{chosen_x:.1f}" cy="{chosen_y:.1f}" r="5"/>'
+            f'<text class="mark" x="{chosen_x + shift:.1f}" '
+            f'y="{chosen_y + 24 + 24 * place:.1f}" text-anchor="{anchor}">{curve.told()}</text>'
+        )
+
+    ticks = [t for t in _TICKS if t <= count and (width > _NARROW or str(t)[0] != "2")]
+    title = "; ".join(f"{curve.told()} of the variance" for curve in curves)
     parts = [
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">',
         *(
@@ -79,12 +127,7 @@ def _scree(spectrum: NDArray[np.float64], k: int, width: int, height: int) -> Ma
         ),
         f'<text class="axis" x="{_LEFT + inner_width / 2:.0f}" y="{height - 6}" '
         f'text-anchor="middle">components kept (logarithmic)</text>',
-        f'<line class="chosen" x1="{chosen_x:.1f}" x2="{chosen_x:.1f}" y1="{chosen_y:.1f}" '
-        f'y2="{height - _BOTTOM}"/>',
-        f'<polyline class="line" points="{points}"/>',
-        f'<circle class="dot" cx="{chosen_x:.1f}" cy="{chosen_y:.1f}" r="5"/>',
-        f'<text class="mark" x="{chosen_x + shift:.1f}" y="{chosen_y + 24:.1f}" '
-        f'text-anchor="{anchor}">{k} components, {total[k - 1]:.1%}</text>',
+        *(drawn(place, curve) for place, curve in enumerate(curves)),
         "</svg>",
     ]
     return Markup("".join(parts))  # noqa: S704 - numbers, and a title that is escaped

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pomona.errors import TableError
 from pomona.ledger import newest_ledger, versions
 from pomona.steps.shared import timed
+from pomona.storage import open_store
 
 if TYPE_CHECKING:
     from pomona.steps.shared import Run
+    from pomona.storage import Location
+    from pomona.storage.table import Table
 
 _FOLDER = "models/pca/"
 
@@ -70,16 +73,25 @@ def model_of_output(run: Run) -> str:
     Raises:
         TableError: there are no features, or those of several models.
     """
-    found = newest_ledger(run.store, step="embed")
-    models = run.features.distinct("model")
+    return model_of(run.output, run.features)
+
+
+def model_of(output: Location, features: Table) -> str:
+    """Likewise, of an OUTPUT that no run is working on.
+
+    Raises:
+        TableError: there are no features, or those of several models.
+    """
+    found = newest_ledger(open_store(output), step="embed")
+    models = features.distinct("model")
     if found is not None and found.get("model") in models:
         return str(found["model"])
     if len(models) == 1:
         return models.pop()
     raise TableError(
-        f"{run.output} has features of {len(models)} models."
+        f"{output} has features of {len(models)} models."
         if models
-        else f"{run.output} has no features.",
+        else f"{output} has no features.",
         "Run `pomona embed INPUT OUTPUT` first.",
     )
 
