@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "access": _BASE | {"embedding", "images", "spark", "storage", "workspace"},
     "recognition": _BASE
     | {"embedding", "images", "ledger", "reduction.job", "sealed", "spark", "storage"},
-    "report": _BASE | {"storage", "ledger", "reduction.saving", "recognition.saving"},
+    "report": _BASE | {"images", "ledger", "reduction.saving", "recognition.saving", "storage"},
     "steps": _BASE
     | {"embedding", "images", "ledger", "reduction", "report", "settings", "spark", "storage"}
     | {"recognition", "verdict", "workspace"},

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from pomona.reduction import load_pca
 from pomona.samples import write_faults, write_samples
 from pomona.storage import open_store
+from tests.browser import chromium, look_at, opened
 from tests.command import facts, pomona
 
 _NO_OVERRIDE = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -39,8 +40,24 @@ def test_broken_files_of_every_kind_are_rejects_with_their_reason(tmp_path: Path
     assert set(features["path"]) == paths
     assert features["label"].null_count() == 0
     assert pl.read_delta(str(tmp_path / "out" / "components")).height == 1_000
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "truncated: 20" in page
+    _look(tmp_path / "out", "samples")
+
+
+def _look(output: Path, name: str) -> None:
+    """What the report shows of a run, and screenshots of it."""
+    facts = json.loads((output / "report.json").read_text())
+    assert [found["problem"] for found in facts["pictures"]] == ["", ""]
+    with chromium() as browser:
+        look_at(browser, output / "report.html", name)
+        with opened(browser, output / "report.html") as page:
+            told = page.locator("#rejects h2").text_content() or ""
+            assert told.startswith(
+                f"{facts['rejects']['total']:,}" if facts["rejects"]["total"] else "Every"
+            )
+            for reason, count in facts["rejects"]["by_reason"].items():
+                assert f"{reason.replace('_', ' ')}: {count}" in page.inner_text("#rejects .tags")
+            assert page.locator("#axes .pic:not(.none)").count() == 60
+            assert page.locator("#labels li").count() == len(facts["images"]["by_label"])
 
 
 @pytest.mark.skipif(
@@ -64,5 +81,6 @@ def test_the_photographs_of_33_fruits(tmp_path: Path) -> None:
     np.testing.assert_allclose(ours.explained_variance_, theirs.explained_variance_, rtol=1e-5)
     cosines = np.abs(np.sum(ours.components_ * theirs.components_, axis=1))
     np.testing.assert_allclose(cosines, 1, atol=1e-5)
+    _look(tmp_path / "out", "photographs")
     assert found["peak_bytes"]["worker"] < 1e9
     assert found["peak_bytes"]["driver"] + found["peak_bytes"]["java"] < 1.5e9

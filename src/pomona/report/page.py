@@ -1,32 +1,47 @@
-"""The report: one self-contained page, drawn from the tables and the newest ledger."""
+"""The report: one self-contained page, and the same facts as JSON beside it."""
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
+from markupsafe import Markup
 
-from pomona.errors import TableError
-from pomona.ledger import SECONDS, newest_ledger
-from pomona.reduction.saving import load_pca
-from pomona.report.figures import bars, scree
-from pomona.report.recogniser import recogniser_facts
-from pomona.schema import FEATURES_TABLE, REJECTS_TABLE
-from pomona.storage import Location, Store, open_store
-from pomona.storage.table import Table
+from pomona.report.facts import Gathered, gather, told_of_pictures
+from pomona.report.figures import bars, scree, scree_rows, stacked
+from pomona.report.points import encoded
+from pomona.report.templating import asset, environment, in_script, policy
+from pomona.report.text import shown
+from pomona.report.thumbnails import Pictures, read_pictures
+from pomona.report.wording import (
+    TASKS,
+    TOLD,
+    axes_title,
+    labels_title,
+    map_title,
+    numbers,
+    time_title,
+    title,
+)
+from pomona.storage import Location, open_store
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pomona.report.points import Points
 
-PAGE = "report.html"
+PAGE, FACTS = "report.html", "report.json"
+LIMIT = 3_000_000
+"""Bytes that a page stays under."""
+_POINTS, _MAPPED, _FEATURED = 1_350_000, 850_000, 420_000
+"""Characters of the page that may go into the map's points, its pictures, and those of the
+galleries; what remains of the limit is for text."""
 _LABELS_SHOWN = 200
-_REJECTS_SHOWN = 200
 
 
 def write_report(output: Location, model: str, ledger: dict[str, Any] | None = None) -> Location:
-    """Write ``report.html`` below OUTPUT.
+    """Write ``report.html`` and ``report.json`` below OUTPUT.
+
+    Pictures are read from INPUT as far as it is still there and may be read.
 
     Args:
         output: where the tables are.
@@ -40,84 +55,136 @@ def write_report(output: Location, model: str, ledger: dict[str, Any] | None = N
         TableError: there is no features table.
         StorageError: the page cannot be written.
     """
+    found = gather(output, model, ledger)
+    source = _source(found, output)
+    featured = read_pictures(source, found.featured, name="f", side=96, budget=_FEATURED)
+    mapped = read_pictures(source, found.mapped, name="m", side=64, budget=_MAPPED)
+    found.facts["pictures"] = told_of_pictures([featured, mapped])
+    page = render(output.name, found, featured, mapped).encode()
     store = open_store(output)
-    told = ledger or newest_ledger(store, step="embed") or {}
-    page = _environment().get_template("page.html.j2").render(_facts(output, store, model, told))
-    store.write(PAGE, page.encode())
+    store.write(FACTS, json.dumps(found.facts, indent=1).encode())
+    store.write(PAGE, page)
     return output.join(PAGE)
 
 
-def _facts(output: Location, store: Store, model: str, ledger: dict[str, Any]) -> dict[str, Any]:
-    labels, splits = _count(Table(output.join("features"), FEATURES_TABLE), model)
-    rejects, reasons = _rejects(Table(output.join("rejects"), REJECTS_TABLE))
-    spectrum, k, share = _spectrum(store)
-    seconds = {name: ledger.get("seconds", {}).get(name, 0.0) for name in SECONDS}
+def _source(found: Gathered, output: Location) -> Location | str:
+    """INPUT of the run, spoken to as OUTPUT is where both are in a bucket."""
+    text = str(found.facts["run"]["input"] or "")
+    return Location.parse(text, output.options) if text else ""
+
+
+def render(name: str, found: Gathered, featured: Pictures, mapped: Pictures) -> str:
+    """The page.
+
+    Args:
+        name: of OUTPUT.
+        found: what OUTPUT holds; how many points the map has is noted in its facts.
+        featured: pictures of the galleries.
+        mapped: pictures of the map.
+    """
+    facts, reduction = found.facts, found.facts["reduction"]
+    drawn = _map(found, mapped)
+    labels = found.images.labelled
+    splits = list(facts["images"]["by_split"])
+    script = asset("map.js")
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            output=name,
+            facts=facts,
+            run=facts["run"],
+            policy=policy(script),
+            style=asset("style.css"),
+            script=script,
+            title=title(facts),
+            numbers=numbers(facts),
+            sections=_sections(found),
+            featured=featured,
+            mapped=mapped,
+            picture=lambda *arguments: _picture(featured, *arguments),
+            **drawn,
+            labels_title=labels_title(facts),
+            label_bars=stacked(labels[:_LABELS_SHOWN], splits or [""], "images") if labels else "",
+            labels_left=max(0, len(labels) - _LABELS_SHOWN),
+            reduction=reduction,
+            scree=scree(found.spectrum, reduction["k"]) if reduction else "",
+            scree_rows=scree_rows(found.spectrum, reduction["k"]) if reduction else [],
+            axes=reduction["axes"] if reduction else [],
+            axes_title=axes_title(reduction),
+            recogniser=found.recogniser,
+            rejects=found.rejects.examples,
+            time_title=time_title(facts),
+            clock_bars=bars(
+                [(told, facts["seconds"][name]) for name, told in TOLD.items()], "seconds", 1
+            ),
+            core_bars=bars(
+                [(told, facts["seconds"][name]) for name, told in TASKS.items()],
+                "core-seconds",
+                1,
+            ),
+        )
+    )
+
+
+def _map(found: Gathered, mapped: Pictures) -> dict[str, Any]:
+    """What the template needs for the map."""
+    if found.points is None or found.facts["reduction"] is None:
+        return {"map": None}
+    shares = found.facts["reduction"]["shares"]
+    data, points = encoded(found.points, shares, _POINTS)
+    found.facts["map"] |= {"points": data["count"], "sampled": points.sampled}
+    index = {path: place for place, path in enumerate(points.paths)}
+    data["side"] = mapped.side
+    data["pictures"] = [
+        [index[path], *place] for path, place in mapped.places.items() if path in index
+    ]
+    both = set(data["labels"]) != {""} and set(data["splits"]) != {""}
+    data["kind"] = "split" if set(data["labels"]) == {""} != set(data["splits"]) else "label"
     return {
-        "output": output.name,
-        "ledger": ledger,
-        "model": model,
-        "images": sum(splits.values()),
-        "labels": labels.most_common(_LABELS_SHOWN),
-        "labels_left": max(0, len(labels) - _LABELS_SHOWN),
-        "label_count": len(labels),
-        "splits": sorted(splits.items()),
-        "recogniser": recogniser_facts(store),
-        "rejects": rejects,
-        "reject_count": sum(reasons.values()),
-        "reasons": reasons.most_common(),
-        "k": k,
-        "share": share,
-        "dimension": ledger.get("network", {}).get("dimension"),
-        "scree": scree(spectrum, k) if spectrum is not None else "",
-        "label_bars": bars(labels.most_common(_LABELS_SHOWN), "images"),
-        "seconds": seconds,
-        "time_bars": bars(
-            [(n, seconds[n]) for n in ("read", "decode", "embed", "write")], "core-seconds", 1
-        ),
+        "map": data,
+        "map_json": in_script(data),
+        "map_rows": _map_rows(points, data["kind"]),
+        "map_title": map_title(found.facts),
+        "kinds": len(data[f"{data['kind']}s"]),
+        "both_kinds": both,
     }
 
 
-def _count(features: Table, model: str) -> tuple[Counter[str], Counter[str]]:
-    """Images by label and by split; an image without either counts under an empty name."""
-    labels: Counter[str] = Counter()
-    splits: Counter[str] = Counter()
-    for rows in features.batches(["label", "split", "model"]):
-        for counter, name in ((labels, "label"), (splits, "split")):
-            mine = rows.filter(np.asarray(rows["model"]) == model)
-            for pair in mine[name].value_counts().to_pylist():
-                counter[pair["values"] or ""] += pair["counts"]
-    if set(labels) == {""}:
-        labels.clear()
-    return labels, splits
+def _map_rows(points: Points, kind: str) -> list[dict[str, Any]]:
+    """Where each label lies: its number of points, and what half of them lie between."""
+    names = np.asarray(points.labels if kind == "label" else points.splits, dtype=object)
+    distinct, codes, counts = np.unique(names.astype(str), return_inverse=True, return_counts=True)
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(points.values[order, :2], np.cumsum(counts)[:-1])
+    rows = [
+        {
+            "name": str(name),
+            "count": len(group),
+            "spans": np.quantile(group, [0.25, 0.75], axis=0).T.tolist(),
+        }
+        for name, group in zip(distinct, groups, strict=True)
+    ]
+    rows.sort(key=lambda row: -row["count"])
+    return rows[:_LABELS_SHOWN]
 
 
-def _rejects(table: Table) -> tuple[list[dict[str, Any]], Counter[str]]:
-    shown: list[dict[str, Any]] = []
-    reasons: Counter[str] = Counter()
-    if table.exists():
-        for rows in table.batches(["path", "stage", "reason", "message"]):
-            reasons.update(rows["reason"].to_pylist())
-            shown += rows.slice(0, _REJECTS_SHOWN - len(shown)).to_pylist()
-    return sorted(shown, key=lambda row: (row["reason"], row["path"])), reasons
+def _picture(pictures: Pictures, path: str, text: str, instead: str = "no picture") -> Markup:
+    """A picture of the galleries, or words in its place."""
+    found = pictures.show(path, shown(text))
+    return found or Markup('<span class="pic none">{}</span>').format(instead)
 
 
-def _spectrum(store: Store) -> tuple[NDArray[np.float64] | None, int, float]:
-    try:
-        pca, _ = load_pca(store, "models/pca/")
-    except TableError:
-        return None, 0, 0.0
-    return pca.spectrum_, pca.k, float(pca.explained_variance_ratio_.sum())
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pomona.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
-    environment.filters["seconds"] = lambda value: f"{value:,.1f} s"
-    environment.filters["percent"] = lambda value: f"{value:.1%}"
-    return environment
+def _sections(found: Gathered) -> list[tuple[str, str]]:
+    reduction = found.facts["reduction"]
+    wanted = [
+        ("map", "Map", True),
+        ("images", "Labels", True),
+        ("variance", "Variance", reduction),
+        ("axes", "Axes", reduction and reduction["axes"]),
+        ("recogniser", "Recogniser", found.recogniser),
+        ("rejects", "Rejects", True),
+        ("time", "Time", True),
+        ("ran", "What ran", True),
+    ]
+    return [(place, name) for place, name, there in wanted if there]
