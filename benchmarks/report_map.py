@@ -92,13 +92,13 @@ def page_of(count: int, images: Path) -> str:
     }  # fmt: skip
     for name in ("peak_bytes", "choices", "skipped", "versions", "settings"):
         facts["run"][name] = {}
-    gathered = Gathered(facts, Images(), Rejects(), points, spectrum, None, [], [])
+    gathered = Gathered(facts, Images(), Rejects(), points, spectrum, None, [], [], [])
     asked = [
         Asked(path, _etag(images / path)) for path in pictured(points, count) if path in set(files)
     ]
     mapped = read_pictures(str(images), asked, name="m", side=64, budget=850_000)
     none = read_pictures(str(images), [], name="f", side=96, budget=0)
-    return render("benchmark", gathered, none, mapped)
+    return render("benchmark", gathered, {"galleries": none, "rejects": none, "map": mapped})
 
 
 def _etag(path: Path) -> str:

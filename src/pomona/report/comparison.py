@@ -122,7 +122,7 @@ def _told(row: dict[str, Any]) -> tuple[str, str, str]:
         if value is None:
             return "–"
         if row["unit"] == "share":
-            return f"{100 * value:{signed}.1f} %"
+            return f"{100 * value:{signed}.1f} {'points' if signed else '%'}"
         digits = 1 if row["unit"] == "seconds" or isinstance(value, float) else 0
         return f"{value:{signed},.{digits}f}{' s' if row['unit'] == 'seconds' else ''}"
 
@@ -170,7 +170,8 @@ def _title(facts: dict[str, Any]) -> str:
     told = [f"{count:,} {what}" for count, what in changed if count]
     if not told:
         return f"The same {many(images['same']['count'], 'image')} in both runs"
-    same = f"{many(images['same']['count'], 'image')} stayed the same"
+    stayed = images["same"]["count"]
+    same = f"{many(stayed, 'image') if stayed else 'none'} stayed the same"
     return f"{', '.join(told[:-1])}{' and ' if told[1:] else ''}{told[-1]}; {same}"
 
 

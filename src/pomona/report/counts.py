@@ -77,7 +77,7 @@ class Rejects:
 
     Attributes:
         by_reason: how many.
-        examples: some of each reason, with path, etag, stage, reason and message.
+        examples: some of each reason in turn, with path, etag, stage, reason and message.
     """
 
     by_reason: Counter[str] = field(default_factory=Counter)
@@ -108,12 +108,8 @@ def count_rejects(rejects: Table, most: int) -> Rejects:
 
 
 def _fairly(kept: dict[str, list[dict[str, Any]]], most: int) -> list[dict[str, Any]]:
-    """As many examples, each reason in turn, so that a frequent one does not hide the others."""
-    chosen = [
-        row
-        for _, row in sorted(
-            ((place, row) for rows in kept.values() for place, row in enumerate(rows)),
-            key=lambda pair: pair[0],
-        )[:most]
-    ]
-    return sorted(chosen, key=lambda row: (row[REASON], row[PATH]))
+    """So many examples, each reason in turn, so that a frequent one does not hide the others."""
+    turns = sorted(
+        (place, reason) for reason, rows in kept.items() for place in range(min(most, len(rows)))
+    )
+    return [kept[reason][place] for place, reason in turns[:most]]

@@ -52,6 +52,7 @@ class Gathered:
         spectrum: float64 [r], variances in falling order; empty where nothing was reduced.
         recogniser: what its templates need; None where there is no evaluation.
         featured: pictures for the galleries, the most important first.
+        rejected: pictures of the rejects, as far as something of them can be seen.
         mapped: pictures for the map.
     """
 
@@ -62,6 +63,7 @@ class Gathered:
     spectrum: NDArray[np.float64]
     recogniser: dict[str, Any] | None
     featured: list[Asked]
+    rejected: list[Asked]
     mapped: list[Asked]
 
 
@@ -113,26 +115,21 @@ def gather(output: Location, model: str, ledger: dict[str, Any] | None = None) -
         points=points,
         spectrum=spectrum,
         recogniser=recogniser,
-        featured=[
-            *_asked(featured, images),
-            *(Asked(row[PATH], row[ETAG]) for row in rejects.examples),
-        ],
+        featured=_asked(featured, images),
+        rejected=[Asked(row[PATH], row[ETAG]) for row in rejects.examples],
         mapped=_asked(mapped, images),
     )
 
 
-def told_of_pictures(pictures: Iterable[Pictures]) -> list[dict[str, Any]]:
-    """What ``report.json`` says of the pictures that the page has."""
-    return [
-        {
-            "shown": len(found.places),
-            "asked": found.asked,
-            "side": found.side,
-            "missing": dict(found.missing),
-            "problem": found.problem,
-        }
-        for found in pictures
-    ]
+def told_of_pictures(pictures: Pictures) -> dict[str, Any]:
+    """What ``report.json`` says of one collection of pictures."""
+    return {
+        "shown": len(pictures.places),
+        "asked": pictures.asked,
+        "side": pictures.side,
+        "missing": dict(pictures.missing),
+        "problem": pictures.problem,
+    }
 
 
 def _asked(paths: Iterable[str], images: Images) -> list[Asked]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LEFT, _BOTTOM, _TOP, _RIGHT = 46, 42, 12, 14
 _MOST_POINTS = 300
-_MARK_WIDTH, _NARROW = 170, 400
+_LETTER, _NARROW = 8.4, 400
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 _MOST_SPLITS = 4
 
@@ -100,7 +100,7 @@ def _scree(curves: Sequence[_Curve], width: int, height: int) -> Markup:
         points = " ".join(f"{x(c):.1f},{y(curve.total[c - 1]):.1f}" for c in at)
         chosen_x, chosen_y = x(curve.k), y(curve.kept)
         # The curve rises from the left, so that the room below it to the right is free.
-        room = width - _RIGHT - chosen_x > _MARK_WIDTH
+        room = width - _RIGHT - chosen_x > _LETTER * len(curve.told())
         anchor, shift = ("start", 8) if room else ("end", -8)
         return (
             f'<line class="chosen" x1="{chosen_x:.1f}" x2="{chosen_x:.1f}" y1="{chosen_y:.1f}" '

@@ -27,14 +27,16 @@ from pomona.report.wording import (
 from pomona.storage import Location, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pomona.report.points import Points
 
 PAGE, FACTS = "report.html", "report.json"
 LIMIT = 3_000_000
 """Bytes that a page stays under."""
-_POINTS, _MAPPED, _FEATURED = 1_350_000, 850_000, 420_000
-"""Characters of the page that may go into the map's points, its pictures, and those of the
-galleries; what remains of the limit is for text."""
+_POINTS, _MAPPED, _FEATURED, _REJECTED = 1_350_000, 850_000, 340_000, 80_000
+"""Characters of the page that may go into the map's points, its pictures, those of the galleries
+and of the rejects; what remains of the limit is for text."""
 _LABELS_SHOWN = 200
 
 
@@ -57,10 +59,13 @@ def write_report(output: Location, model: str, ledger: dict[str, Any] | None = N
     """
     found = gather(output, model, ledger)
     source = _source(found, output)
-    featured = read_pictures(source, found.featured, name="f", side=96, budget=_FEATURED)
-    mapped = read_pictures(source, found.mapped, name="m", side=64, budget=_MAPPED)
-    found.facts["pictures"] = told_of_pictures([featured, mapped])
-    page = render(output.name, found, featured, mapped).encode()
+    pictures = {
+        "galleries": read_pictures(source, found.featured, name="f", side=96, budget=_FEATURED),
+        "rejects": read_pictures(source, found.rejected, name="r", side=96, budget=_REJECTED),
+        "map": read_pictures(source, found.mapped, name="m", side=64, budget=_MAPPED),
+    }
+    found.facts["pictures"] = {name: told_of_pictures(some) for name, some in pictures.items()}
+    page = render(output.name, found, pictures).encode()
     store = open_store(output)
     store.write(FACTS, json.dumps(found.facts, indent=1).encode())
     store.write(PAGE, page)
@@ -73,15 +78,15 @@ def _source(found: Gathered, output: Location) -> Location | str:
     return Location.parse(text, output.options) if text else ""
 
 
-def render(name: str, found: Gathered, featured: Pictures, mapped: Pictures) -> str:
+def render(name: str, found: Gathered, pictures: Mapping[str, Pictures]) -> str:
     """The page.
 
     Args:
         name: of OUTPUT.
         found: what OUTPUT holds; how many points the map has is noted in its facts.
-        featured: pictures of the galleries.
-        mapped: pictures of the map.
+        pictures: ``galleries``, ``rejects`` and ``map``.
     """
+    featured, rejected, mapped = (pictures[use] for use in ("galleries", "rejects", "map"))
     facts, reduction = found.facts, found.facts["reduction"]
     drawn = _map(found, mapped)
     labels = found.images.labelled
@@ -102,7 +107,9 @@ def render(name: str, found: Gathered, featured: Pictures, mapped: Pictures) -> 
             sections=_sections(found),
             featured=featured,
             mapped=mapped,
-            picture=lambda *arguments: _picture(featured, *arguments),
+            rejected=rejected,
+            picture=lambda path, text: _picture(featured, path, text),
+            reject_picture=lambda path: _picture(rejected, path, "what can be seen of it"),
             **drawn,
             labels_title=labels_title(facts),
             label_bars=stacked(labels[:_LABELS_SHOWN], splits or [""], "images") if labels else "",
@@ -169,10 +176,10 @@ def _map_rows(points: Points, kind: str) -> list[dict[str, Any]]:
     return rows[:_LABELS_SHOWN]
 
 
-def _picture(pictures: Pictures, path: str, text: str, instead: str = "no picture") -> Markup:
+def _picture(pictures: Pictures, path: str, text: str) -> Markup:
     """A picture of the galleries, or words in its place."""
     found = pictures.show(path, shown(text))
-    return found or Markup('<span class="pic none">{}</span>').format(instead)
+    return found or Markup('<span class="pic none">no picture</span>')
 
 
 def _sections(found: Gathered) -> list[tuple[str, str]]:
