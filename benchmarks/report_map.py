@@ -136,7 +136,7 @@ def main() -> None:
     counts = [int(text) for text in sys.argv[1:]] or [10_000, 67_692, 100_000]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         images = Path(folder) / "images"
-        write_samples(images, count=1_200, processes=2)
+        write_samples(images, count=300, processes=1)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
         print(f"Chromium {browser.version}, no graphics processor")
         for count in counts:

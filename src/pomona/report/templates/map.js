@@ -30,12 +30,18 @@
   }
   const count = data.count;
   const names = {label: data.labels, split: data.splits};
-  const axis = data.axes.map((_, a) => values.subarray(a * count, (a + 1) * count));
+  // In an order by chance, so that no label hides the others by being drawn last.
+  const order = shuffled(count), placeOf = new Uint32Array(count);
+  order.forEach((from, to) => { placeOf[from] = to; });
+  const mixed = (array) => Uint16Array.from(order, (from) => array[from]);
+  const axis = data.axes.map((_, a) => mixed(values.subarray(a * count, (a + 1) * count)));
+  kinds = {label: mixed(kinds.label), split: mixed(kinds.split)};
+  paths = Array.from(order, (from) => paths[from]);
   // Where there is one axis, points are spread across it so that they can be told apart.
   if (axis.length === 1) axis.push(Uint16Array.from({length: count}, (_, i) => (i * 40503) % steps));
-  const order = shuffled(count);
   const sheets = [...document.querySelectorAll("img.sheet")];
-  const pictured = data.pictures.map(([point, sheet, column, row]) => ({point, sheet, column, row}));
+  const pictured = data.pictures.map(([point, sheet, column, row]) =>
+    ({point: placeOf[point], sheet, column, row}));
   const pictureOf = new Map(pictured.map((picture) => [picture.point, picture]));
 
   const view = {x: 0, y: 1, centreX: 0.5, centreY: 0.5, zoom: 1, kind: data.kind, pictures: data.pictures.length > 0};
@@ -194,8 +200,8 @@
     const marks = styles.map(({shape}) => stamp(plain ? 0 : shape, size, width));
     const small = stamp(0, Math.max(1, size * 0.8), width);
     for (let pass = looked.size ? 0 : 1; pass < 2; pass++) {
-      for (let n = 0; n < count; n++) {
-        const i = order[n], kind = of[i];
+      for (let i = 0; i < count; i++) {
+        const kind = of[i];
         const isLooked = !looked.size || looked.has(kind);
         if (isLooked !== (pass === 1)) continue;
         const x = Math.round(zeroX + xs[i] * stepX), y = Math.round(zeroY - ys[i] * stepY);
