@@ -68,6 +68,7 @@ def test_the_pages_ask_no_other_host_for_anything(site: Path) -> None:
         assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", sheet.read_text()), sheet
 
 
+@pytest.mark.timeout(600)
 def test_the_code_in_python_md_runs(
     spark: SparkSession, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _EXAMPLES = Path(__file__).parents[1] / "examples"
 
 _RUN = """
@@ -18,7 +20,7 @@ import nbformat
 from nbclient import NotebookClient
 
 notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, timeout=250, kernel_name="python3").execute()
+NotebookClient(notebook, timeout=450, kernel_name="python3").execute()
 nbformat.write(notebook, sys.argv[2])
 """
 
@@ -27,12 +29,13 @@ def _python(*arguments: str | Path, cwd: Path) -> str:
     """Run Python with an environment that has nothing of this process but its path."""
     env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "JUPYTER_PLATFORM_DIRS": "1"}
     done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=env, timeout=280
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=env, timeout=500
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.mark.timeout(600)
 def test_the_script(photographs: Path, tmp_path: Path) -> None:
     told = _python(
         _EXAMPLES / "embed_and_classify.py", photographs, tmp_path / "model", cwd=tmp_path
@@ -43,6 +46,7 @@ def test_the_script(photographs: Path, tmp_path: Path) -> None:
     assert int(found[2]) > 50  # of 29 names
 
 
+@pytest.mark.timeout(600)
 def test_the_notebook(tmp_path: Path) -> None:
     _python("-c", _RUN, _EXAMPLES / "fruits.ipynb", tmp_path / "run.ipynb", cwd=tmp_path)
     told = _outputs(json.loads((tmp_path / "run.ipynb").read_text()))

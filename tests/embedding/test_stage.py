@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ def _read(spark: SparkSession, folder: Path) -> DataFrame:
     return spark.read.format("pomona.images").option("partitionImages", 64).load(str(folder))
 
 
-def _some(spark: SparkSession, folder: Path) -> DataFrame:
-    return _read(spark, folder).where(col("label").isin(*_LABELS))
+@pytest.fixture(scope="module")
+def files(spark: SparkSession, photographs: Path) -> Iterator[DataFrame]:
+    """The photographs of three fruits, 25 of them, one bad; kept, since every read is planned."""
+    rows = _read(spark, photographs).where(col("label").isin(*_LABELS)).cache()
+    yield rows
+    rows.unpersist()
 
 
 def test_features_are_those_of_the_batch_chain(
@@ -56,8 +61,9 @@ def test_features_are_those_of_the_batch_chain(
     assert bad.asDict() == {name: theirs[name] for name in ("stage", "reason", "message")}
 
 
-def test_addresses_give_what_files_give(spark: SparkSession, photographs: Path) -> None:
-    files = _some(spark, photographs)
+def test_addresses_give_what_files_give(
+    spark: SparkSession, photographs: Path, files: DataFrame
+) -> None:
     embedder = ImageEmbedder(inputCol="content")
     by_file = {row.path: row for row in embedder.transform(files).collect()}
     addresses = files.select("path", concat(lit(f"file:{photographs}/"), "path").alias("at"))
@@ -77,8 +83,7 @@ def test_addresses_give_what_files_give(spark: SparkSession, photographs: Path) 
     assert "ftp" in by_address["odd"].reject.message
 
 
-def test_vectors_and_arrays_hold_the_same(spark: SparkSession, photographs: Path) -> None:
-    files = _some(spark, photographs)
+def test_vectors_and_arrays_hold_the_same(files: DataFrame) -> None:
     vectors = ImageEmbedder(outputCol="v").transform(files)
     both = ImageEmbedder(outputCol="a", outputType="array").transform(vectors)
     assert isinstance(both.schema["v"].dataType, VectorUDT)
@@ -88,8 +93,9 @@ def test_vectors_and_arrays_hold_the_same(spark: SparkSession, photographs: Path
     assert all(list(row.v) == list(row.a) for row in rows)
 
 
-def test_what_becomes_of_bad_images_can_be_chosen(spark: SparkSession, photographs: Path) -> None:
-    files = _some(spark, photographs)
+def test_what_becomes_of_bad_images_can_be_chosen(
+    spark: SparkSession, photographs: Path, files: DataFrame
+) -> None:
     plain = spark.read.format("binaryFile").load(f"{photographs}/Training/Lime")
     for rows, count in ((files, 25), (plain, 7)):
         kept = ImageEmbedder().transform(rows).collect()
@@ -136,8 +142,9 @@ print(json.dumps({
 """
 
 
+@pytest.mark.timeout(600)  # a second Spark, and a small one
 def test_a_saved_pipeline_predicts_the_same_from_a_bucket_in_a_fresh_process(
-    spark: SparkSession, photographs: Path, tmp_path: Path, bucket: Any
+    files: DataFrame, photographs: Path, tmp_path: Path, bucket: Any
 ) -> None:
     stages: list[Any] = [
         StringIndexer(inputCol="label", outputCol="y"),
@@ -145,7 +152,6 @@ def test_a_saved_pipeline_predicts_the_same_from_a_bucket_in_a_fresh_process(
         PCA(k=8),
         LogisticRegression(featuresCol="components", labelCol="y", maxIter=10),
     ]
-    files = _some(spark, photographs)
     model = Pipeline(stages=stages).fit(files.where("split = 'Training'"))
     model.save(str(tmp_path / "model"))
     expected = {row.path: row for row in model.transform(files).collect()}
@@ -160,7 +166,7 @@ def test_a_saved_pipeline_predicts_the_same_from_a_bucket_in_a_fresh_process(
         text=True,
         env=os.environ,
         cwd=tmp_path,
-        timeout=240,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -196,12 +202,11 @@ def custom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_network_of_ones_own_is_saved_with_the_stage(
-    spark: SparkSession, photographs: Path, custom: Path, tmp_path: Path
+    files: DataFrame, custom: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.onnx"
     shutil.copy(custom, mine)
     embedder = ImageEmbedder(model=str(mine), size=64, scale=[128.0, 128.0, 128.0])
-    files = _some(spark, photographs)
     expected = embedder.transform(files).select("path", "features").collect()
     embedder.write().overwrite().save(str(tmp_path / "stage"))
     mine.unlink()

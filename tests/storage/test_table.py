@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -54,6 +55,15 @@ def _add(table: Table, rows: pa.Table) -> DataFile:
     file = write_datafile(table.store, rows, "test")
     table.commit([file])
     return file
+
+
+def test_a_data_file_goes_into_a_bucket_as_it_goes_to_disk(bucket: Any, table: Table) -> None:
+    remote = Table(Location.parse("s3://orchard/features"), FEATURES_TABLE)
+    file = write_datafile(remote.store, _rows(_AWKWARD), "test")
+    local = write_datafile(table.store, _rows(_AWKWARD), "test")
+    sent = bucket.Object(f"features/{file.path}").get()["Body"].read()
+    assert sent == (Path(table.location.path) / local.path).read_bytes()
+    assert (file.size, file.rows) == (len(sent), len(_AWKWARD))
 
 
 def test_readers_that_we_did_not_write_find_the_same_rows(table: Table) -> None:

@@ -64,7 +64,7 @@ def write_datafile(store: Store, table: pa.Table | pa.RecordBatch, name: str) ->
         },
         column_encoding={f"{name}.list.element": "PLAIN" for name in lists},
     )
-    data = memoryview(sink.getvalue())
+    data = memoryview(sink.getvalue()).cast("B")  # Arrow's bytes are signed; obstore's are not
     path = f"part-{name}-{uuid.uuid4().hex}.parquet"
     store.write(path, data)
     return DataFile(path, data.nbytes, table.num_rows, _statistics(table, flat))
