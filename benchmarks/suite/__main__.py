@@ -23,10 +23,11 @@ from typing import Any
 from benchmarks.suite.bench import ROOT, Bench
 from benchmarks.suite.measuring import BenchmarkError, machine
 from benchmarks.suite.parts import PARTS
-from benchmarks.suite.table import print_table
+from benchmarks.suite.table import markdown, print_table, replace_between
 
 from pomona import __version__
 
+PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -74,12 +75,14 @@ def main() -> int:
         (folder / f"{name}.json").unlink()
     print(f"\n{place}")
     if not asked.quick:
-        _redraw(parts["scale"])
+        _redraw(result)
     return 0
 
 
-def _redraw(recorded: dict[str, Any]) -> None:
-    """Bring the README's picture and the tables of docs/scaling.md up to date."""
+def _redraw(result: dict[str, Any]) -> None:
+    """Bring the README's picture and the tables of two pages up to date."""
+    replace_between(PAGE, markdown(result))
+    recorded = result["parts"]["scale"]
     (ROOT / "benchmarks" / "scale" / "recorded.json").write_text(
         json.dumps(recorded, indent=1) + "\n"
     )

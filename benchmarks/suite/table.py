@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+BEGIN, END = "<!-- written by make bench -->\n", "<!-- end -->"
 Row = tuple[str, str, str, str]
 
 
@@ -24,6 +26,25 @@ def print_table(result: dict[str, Any]) -> None:
         )
         if number == 0:
             print("  ".join("-" * width for width in widths))
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The same table for a page."""
+    about = result["machine"]
+    told = f"Pomona {result['version']}, {result['date']}, {about['cores']} cores of "
+    told += f"{about['processor']}, {about['memory_gb']:.0f} GB:\n\n"
+    heading, *table = ((row[0].replace("  ", "\u2003"), *row[1:]) for row in rows(result))
+    lines = [heading, ("---", "---:", "---:", "---"), *table]
+    return told + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def replace_between(page: Path, text: str) -> None:
+    """Put text between the two marks of a page."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{page} has no place that is {BEGIN!r}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def rows(result: dict[str, Any]) -> Iterator[Row]:
