@@ -52,8 +52,10 @@ def groups(parts: dict[str, Any]) -> list[tuple[str, list[Bar]]]:
                 ("bare", "network alone", "limit"),
                 ("loop", "plain loop", "limit"),
                 ("chain", "Pomona", "ours"),
-                ("daft", "Daft", "peer"),
-                ("ray", "Ray Data", "peer"),
+                ("daft", "Daft, our engine", "peer"),
+                ("daft_onnxruntime", "Daft", "peer"),
+                ("ray", "Ray, our engine", "peer"),
+                ("ray_onnxruntime", "Ray Data", "peer"),
             ],
         ),
         (
