@@ -52,8 +52,10 @@ def groups(parts: dict[str, Any]) -> list[tuple[str, list[Bar]]]:
                 ("bare", "network alone", "limit"),
                 ("loop", "plain loop", "limit"),
                 ("chain", "Pomona", "ours"),
-                ("daft", "Daft", "peer"),
-                ("ray", "Ray Data", "peer"),
+                ("daft", "Daft, our engine", "peer"),
+                ("daft_onnxruntime", "Daft", "peer"),
+                ("ray", "Ray, our engine", "peer"),
+                ("ray_onnxruntime", "Ray Data", "peer"),
             ],
         ),
         (
@@ -114,7 +116,14 @@ def newest() -> Path:
     found = list((ROOT / "benchmarks" / "results").glob("*.json"))
     if not found:
         raise SystemExit("there is no result yet: make bench")
-    return max(found, key=lambda file: (json.loads(file.read_text())["date"], file.name))
+    return max(found, key=_age)
+
+
+def _age(file: Path) -> tuple[str, int]:
+    """Sorts results: by day, and 0.1.0-2026-11-24.2 after 0.1.0-2026-11-24."""
+    date = json.loads(file.read_text())["date"]
+    number = file.stem.partition(date)[2].removeprefix(".")
+    return date, int(number or 1)
 
 
 def main() -> None:

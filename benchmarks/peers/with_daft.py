@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import daft
 import numpy as np
-import openvino  # noqa: F401 - so that the instances find it loaded
 from daft import DataType, col
 from daft.functions import decode_image, download, resize
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.scale.model import Costs, Forecast, Setup, forecast, work_seconds
+from benchmarks.suite.table import replace_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 CORES = (2, 8, 32, 128, 512)
 IMAGES = (10**5, 10**6, 10**7, 10**8, 10**9)
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
-_BEGIN, _END = "<!-- written by benchmarks/scale -->\n", "<!-- end -->"
 RECORDED = Path(__file__).with_name("recorded.json")
 
 _LAYOUTS = {
@@ -82,9 +82,7 @@ def main() -> None:
     if not parser.parse_args().write:
         print(text)
         return
-    before, begin, rest = PAGE.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    replace_between(PAGE, text)
     print(PAGE)
 
 

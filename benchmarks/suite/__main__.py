@@ -23,10 +23,11 @@ from typing import Any
 from benchmarks.suite.bench import ROOT, Bench
 from benchmarks.suite.measuring import BenchmarkError, machine
 from benchmarks.suite.parts import PARTS
-from benchmarks.suite.table import print_table
+from benchmarks.suite.table import markdown, print_table, replace_between
 
 from pomona import __version__
 
+PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one round over few images")
     parser.add_argument("--again", action="store_true", help="measure parts that are there already")
     parser.add_argument("--parts", help="only these, with commas: " + ",".join(PARTS))
+    parser.add_argument("--partial", action="store_true", help="write a result without some parts")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--work", type=Path, default=ROOT / ".bench")
@@ -64,27 +66,32 @@ def main() -> int:
     result = {**about, "minutes": (time.monotonic() - begin) / 60, "parts": parts}
     print_table(result)
     failed = [name for name in PARTS if "error" in parts.get(name, {"error": ""})]
-    if failed:
-        print(f"\nnot measured: {', '.join(failed)}; the same command tries them again")
+    if failed and not asked.partial:
+        print(
+            f"\nnot measured: {', '.join(failed)}; the same command tries them again, and with "
+            "--partial the result is written without what fails"
+        )
         return 1
     place = bench.work / "quick.json" if asked.quick else _place(about)
     place.parent.mkdir(exist_ok=True)
     place.write_text(json.dumps(result, indent=1) + "\n")
     for name in PARTS:
-        (folder / f"{name}.json").unlink()
+        (folder / f"{name}.json").unlink(missing_ok=True)
     print(f"\n{place}")
     if not asked.quick:
-        _redraw(parts["scale"])
+        _redraw(result, place)
     return 0
 
 
-def _redraw(recorded: dict[str, Any]) -> None:
-    """Bring the README's picture and the tables of docs/scaling.md up to date."""
-    (ROOT / "benchmarks" / "scale" / "recorded.json").write_text(
-        json.dumps(recorded, indent=1) + "\n"
-    )
-    subprocess.run([sys.executable, ROOT / "benchmarks" / "picture.py"], cwd=ROOT, check=True)
-    subprocess.run([sys.executable, "-m", "benchmarks.scale", "--write"], cwd=ROOT, check=True)
+def _redraw(result: dict[str, Any], file: Path) -> None:
+    """Bring the README's picture and the tables of two pages up to date."""
+    replace_between(PAGE, markdown(result))
+    subprocess.run([sys.executable, ROOT / "benchmarks" / "picture.py", file], cwd=ROOT, check=True)
+    recorded = result["parts"].get("scale", {"error": "not measured"})
+    if "error" not in recorded:
+        costs = ROOT / "benchmarks" / "scale" / "recorded.json"
+        costs.write_text(json.dumps(recorded, indent=1) + "\n")
+        subprocess.run([sys.executable, "-m", "benchmarks.scale", "--write"], cwd=ROOT, check=True)
 
 
 def _measure(bench: Bench, name: str, file: Path, about: dict[str, Any], *, again: bool) -> None:

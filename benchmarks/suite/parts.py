@@ -33,10 +33,10 @@ def embed100(bench: Bench) -> dict[str, Any]:
     rates: defaultdict[str, list[float]] = defaultdict(list)
     details: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
 
-    def peer(name: str, script: str, precision: str) -> None:
+    def peer(name: str, environment: str, precision: str) -> None:
         out = bench.fresh("peer-out")
         told = [images, out, *network, "--dimension", str(_DIMENSION), "--precision", precision]
-        done = bench.peer(name, script, *told, limit=240)
+        done = bench.peer(environment, f"with_{environment}.py", *told, limit=240)
         facts = done.json()
         if facts["images"] != found["images"]:
             raise BenchmarkError(f"{facts['images']} of {found['images']} images embedded")
@@ -50,14 +50,16 @@ def embed100(bench: Bench) -> dict[str, Any]:
         for work, name in (("whole", "loop"), ("bare", "bare")):
             alone = bench.python("benchmarks/loops.py", work, images, *network, *how)
             rates[name].append(alone.json()["images"] / alone.json()["seconds"])
-        for name, script in (("daft", "with_daft.py"), ("ray", "with_ray.py")):
-            attempt(found, name, partial(peer, name, script, precision))
+        for name in ("daft", "ray"):
+            attempt(found, name, partial(peer, name, name, precision))
+            plain = f"{name}_onnxruntime"
+            attempt(found, plain, partial(peer, plain, name, "onnxruntime"))
         found |= {"network": facts["network"], "peak_bytes": facts["peak_bytes"]}
         _tell(number, rates)
     found["images_per_second"] = {name: middle(values) for name, values in rates.items()}
     found["of_the_loop"] = ratios(rates["chain"], rates["loop"])
     found["of_the_bare_network"] = ratios(rates["chain"], rates["bare"])
-    for name in ("daft", "ray"):
+    for name in ("daft", "ray", "daft_onnxruntime", "ray_onnxruntime"):
         if rates[name]:
             found[f"times_{name}"] = ratios(rates["chain"][: len(rates[name])], rates[name])
     found["details"] = details
@@ -313,8 +315,8 @@ def _digits(value: float) -> str:
 
 PARTS: dict[str, tuple[Any, float]] = {
     "startup": (startup, 60),
-    "embed100": (embed100, 420),
-    "cores": (cores, 120),
+    "embed100": (embed100, 560),
+    "cores": (cores, 100),
     "notebook": (notebook, 300),
     "pca": (pca, 200),
     "decoding": (decoding, 40),
