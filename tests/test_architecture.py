@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "steps": _BASE
     | {"embedding", "images", "ledger", "reduction", "report", "settings", "spark", "storage"}
     | {"recognition", "verdict", "workspace"},
+    "cluster": {"errors", "spark", "storage"},
     "pipeline": {"errors", "ledger", "memory", "settings", "steps", "storage", "workspace"},
 }
 """Package or module to what it may import of Pomona; the command line may import anything."""
