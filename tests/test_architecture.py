@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": {"errors", "storage"},
     "sealed": {"errors", "storage"},
     "tabular": _BASE | {"storage"},
-    "spark": {"errors", "workspace"},
+    "spark": {"errors", "memory", "workspace"},
     "session": {"spark", "images.source", "workspace"},
     "images": _BASE | {"storage"},
     "embedding": _BASE | {"storage", "spark", "images"},

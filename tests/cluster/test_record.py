@@ -13,6 +13,7 @@ from pomona.cluster import process, record
 from pomona.cluster.kinds import handle
 from pomona.cluster.record import Cluster, Node
 from pomona.errors import ClusterError, UsageError
+from pomona.spark.session import write_private
 
 _ONE = Cluster(
     name="grove",
@@ -41,7 +42,7 @@ def test_what_was_saved_is_loaded_and_only_its_owner_can_look(state: Path) -> No
 
 def test_the_secret_is_for_the_driver_and_not_in_the_record(tmp_path: Path) -> None:
     folder = record.make_folder("grove")
-    record.write_private(folder / "secret", "hush-hush\n")
+    write_private(folder / "secret", "hush-hush\n")
     one = Cluster("grove", "local", "spark://h:1", secret_file=str(folder / "secret"))
     record.save(one)
     assert "hush" not in (folder / "cluster.json").read_text()

@@ -22,6 +22,9 @@ cluster_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_LEAST_MIB = 1024
+"""What an executor's Java takes."""
+
 Name = Annotated[
     str | None,
     typer.Argument(
@@ -33,6 +36,51 @@ Name = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
     app.add_typer(cluster_app, name="cluster")
+
+
+@cluster_app.command("start")
+def start(
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", metavar="N", min=1, max=256, help="Worker processes.")
+    ] = 2,
+    cores: Annotated[
+        int | None,
+        typer.Option(
+            "--cores", metavar="C", min=1, help="Of each. Default: this machine's, shared."
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory", metavar="4g", help="Of each. Default: 1 GiB, and 1 GiB for each core."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the cluster.")] = "here",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Of the master.")
+    ] = 0,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Start a Spark master and workers on this machine, to try a cluster out."""
+    from pomona.cli.terminal import print_json, reporting, result, say
+
+    with reporting(verbose=verbose):
+        from pomona.cluster.kinds import handle
+        from pomona.cluster.local import Shape, start_local
+
+        shape = Shape(workers, cores or 0, _mebibytes(memory) if memory else 0, port)
+        if not quiet:
+            say(f"starting a master and {workers} worker{'' if workers == 1 else 's'}")
+        cluster, fresh = start_local(name, shape)
+        if as_json:
+            print_json({"started": fresh} | _facts(cluster, handle(cluster).status()))
+        elif not quiet:
+            result(f"{name} {'runs' if fresh else 'runs already'}: {cluster.master}")
+            result(f"  logs: {cluster.folder / 'logs'}")
+            result(f"  use:  pomona run INPUT OUTPUT --master {name}")
+            result(f"  end:  pomona cluster stop {name}")
 
 
 @cluster_app.command("status")
@@ -119,6 +167,23 @@ def ui(name: Name = None, verbose: o.Verbose = False) -> None:
         from pomona.cluster.kinds import handle
 
         handle(_only(name)).ui(result)
+
+
+def _mebibytes(text: str) -> int:
+    """``4g`` or ``4096m`` in MiB.
+
+    Raises:
+        UsageError: neither, or less than an executor needs.
+    """
+    from pomona.errors import UsageError
+
+    number, unit = text[:-1], text[-1:].lower()
+    if not number.isdigit() or unit not in ("g", "m"):
+        raise UsageError(f"--memory {text} is not understood.", "Give 4g or 4096m.")
+    found = int(number) * (1024 if unit == "g" else 1)
+    if found < _LEAST_MIB:
+        raise UsageError(f"--memory {text} is too little for an executor.", "Give 1g or more.")
+    return found
 
 
 def _only(name: str | None) -> Cluster:

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from platformdirs import user_state_path
 
 from pomona.errors import ClusterError, UsageError
+from pomona.spark.session import write_private
 
 ClusterKind = Literal["local", "ssh", "aws"]
 Role = Literal["master", "worker"]
@@ -154,14 +155,6 @@ def make_folder(name: str) -> Path:
     folder.chmod(0o700)
     (folder / "logs").mkdir(exist_ok=True)
     return folder
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that its owner alone can read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def save(cluster: Cluster) -> None:
