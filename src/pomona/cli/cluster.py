@@ -169,6 +169,46 @@ def ui(name: Name = None, verbose: o.Verbose = False) -> None:
         handle(_only(name)).ui(result)
 
 
+@cluster_app.command("pack")
+def pack_environment(
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE.tar.gz]", help="To write. Default: pomona-VERSION.tar.gz."),
+    ] = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Pack this Python, Pomona, Spark and Java into one archive, for workers that have none."""
+    from pomona.cli.terminal import print_json, reporting, result, say
+
+    with reporting(verbose=verbose):
+        from pathlib import Path
+
+        from pomona import __version__
+        from pomona.cluster.packing import pack
+        from pomona.errors import UsageError
+
+        path = Path(file or f"pomona-{__version__}.tar.gz").expanduser()
+        if not path.name.endswith((".tar.gz", ".tgz")):
+            raise UsageError(f"{path} would be a gzipped tar.", "Let FILE end in .tar.gz.")
+        packed = pack(path, (lambda _: None) if quiet else say)
+        if as_json:
+            print_json(
+                {
+                    "path": str(packed.path),
+                    "sha256": packed.sha256,
+                    "size": packed.size,
+                    "manifest": packed.facts,
+                }
+            )
+        elif not quiet:
+            facts = packed.facts
+            result(f"{packed.path}: {packed.size / (1 << 20):,.0f} MiB, sha256 {packed.sha256}")
+            result(f"  for {facts['machine']}, glibc {facts['glibc']} or newer")
+            result(f"  use: pomona run INPUT OUTPUT --master URL --environment {packed.path}")
+
+
 def _mebibytes(text: str) -> int:
     """``4g`` or ``4096m`` in MiB.
 
