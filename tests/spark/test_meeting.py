@@ -16,7 +16,7 @@ from pomona.spark import identity, session
 from pomona.spark.identity import differs, source_hash
 from pomona.spark.java import find_java
 from pomona.spark.jobs import _Refusal, _Task
-from pomona.spark.meeting import Greeting, _greeting, judge
+from pomona.spark.meeting import Greeting, _greeting, judge, memory_of_a_slot
 
 _GOOD = Greeting(
     "orchard1", "/work", platform.python_version(), "/usr/bin/python3", __version__, source_hash()
@@ -41,6 +41,14 @@ def test_a_worker_that_would_compute_something_else_is_refused(
         judge([_GOOD, replace(_GOOD, **changes)])
     assert told in caught.value.what
     assert "pomona cluster pack" in caught.value.fix
+
+
+def test_the_memory_of_a_slot_is_that_of_the_tightest_host() -> None:
+    two = [replace(_GOOD, memory=8 << 30)] * 2
+    four = [replace(_GOOD, host="orchard2", memory=12 << 30)] * 4
+    assert memory_of_a_slot([*two, *four]) == 3 << 30
+    assert memory_of_a_slot([*two, _GOOD]) == (8 << 30) // 3
+    assert memory_of_a_slot([_GOOD]) == memory_of_a_slot([]) == 0
 
 
 def test_what_greets_travels_without_pomona() -> None:

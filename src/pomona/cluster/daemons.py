@@ -18,7 +18,7 @@ from pomona.spark.java import find_java
 from pomona.spark.session import properties, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 MASTER = "org.apache.spark.deploy.master.Master"
 WORKER = "org.apache.spark.deploy.worker.Worker"
@@ -88,9 +88,17 @@ class Launcher:
         folder: of the cluster; settings and the Java launcher are laid down there.
         bind: the address that everything listens on.
         settings: of Spark, for master and workers; they may hold a secret.
+        through: what makes a command run elsewhere; by default it runs here.
     """
 
-    def __init__(self, folder: Path, bind: str, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bind: str,
+        settings: Mapping[str, str],
+        through: Callable[[list[str]], list[str]] = list,
+    ) -> None:
+        self._through = through
         self._folder = folder
         home = spark_home()
         conf = folder / "conf"
@@ -122,10 +130,11 @@ class Launcher:
         """
         log = self._folder / "logs" / f"{name}.log"
         log.unlink(missing_ok=True)
+        command = [self._command, kind, "--properties-file", str(self._properties), *arguments]
         try:
             with log.open("ab") as stream:
                 process = subprocess.Popen(
-                    [self._command, kind, "--properties-file", str(self._properties), *arguments],
+                    self._through(command),
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,

@@ -29,9 +29,10 @@ _ADDRESS = "127.0.0.1"
 _PATIENCE = 120.0
 """Seconds that master and workers have to come up."""
 _DAY = 86_400
-_SETTINGS = {
+SETTINGS = {
     "spark.authenticate": "true",
     "spark.network.crypto.enabled": "true",
+    "spark.decommission.enabled": "true",
     "spark.worker.cleanup.enabled": "true",
     "spark.worker.cleanup.appDataTtl": str(_DAY),
     "spark.master.rest.enabled": "false",
@@ -104,7 +105,7 @@ def _start(name: str, shape: Shape) -> Cluster:
     shutil.rmtree(folder / "work", ignore_errors=True)
     secret_file, secret = folder / "secret", secrets.token_hex(32)
     write_private(secret_file, f"{secret}\n")
-    launcher = Launcher(folder, _ADDRESS, _SETTINGS | {"spark.authenticate.secret": secret})
+    launcher = Launcher(folder, _ADDRESS, SETTINGS | {"spark.authenticate.secret": secret})
     listen = ["--host", _ADDRESS, "--webui-port", "0"]
     daemons: list[Daemon] = []
     until = time.monotonic() + _PATIENCE

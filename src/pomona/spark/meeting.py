@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,13 @@ def judge(greetings: Iterable[Greeting]) -> None:
                 "driver's.",
                 _FIX,
             )
+
+
+def memory_of_a_slot(greetings: list[Greeting]) -> int:
+    """Free bytes for each task slot, on the host that has the least; 0 where nothing tells."""
+    slots = Counter(one.host for one in greetings)
+    least = {one.host: one.memory for one in greetings if one.memory}
+    return min((memory // slots[host] for host, memory in least.items()), default=0)
 
 
 def _greeting() -> Callable[[int], dict[str, Any]]:

@@ -16,9 +16,11 @@ from pomona.spark.identity import SOURCE_VARIABLE, source_hash
 from pomona.spark.java import Java, find_java
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyspark import SparkContext
+
+    from pomona.spark.meeting import Greeting
 
 _LOCAL = re.compile(r"^local(?:\[\s*(\*|\d+)\s*(?:,\s*\d+\s*)?\])?$")
 _RETRIES = 4
@@ -54,6 +56,7 @@ def start_spark(
     java: Java | None = None,
     environment: Path | None = None,
     check: bool = True,
+    on_meeting: Callable[[list[Greeting]], None] | None = None,
 ) -> SparkContext:
     """Start Spark, or take the context that this process already has.
 
@@ -68,6 +71,7 @@ def start_spark(
         java: the runtime to use; by default what :func:`find_java` finds.
         environment: an archive of :mod:`pomona.cluster.packing` to run on the workers.
         check: whether workers elsewhere have to prove that they are the driver's like.
+        on_meeting: told what they said of themselves.
 
     Raises:
         SparkError: Java did not start, the master does not answer, or its workers do not fit.
@@ -82,7 +86,9 @@ def start_spark(
         from pomona.spark.meeting import meet
 
         try:
-            meet(context)
+            greetings = meet(context)
+            if on_meeting is not None:
+                on_meeting(greetings)
         except BaseException as error:
             context.stop()
             if isinstance(error, SparkError) and (refused := _refusal(context.master, log)):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pomona.ledger import Ledger
     from pomona.settings import Settings
     from pomona.spark.java import Java
+    from pomona.spark.meeting import Greeting
     from pomona.steps.observer import Observer
     from pomona.storage import Location, Store
     from pomona.storage.sight import Sight
@@ -55,6 +56,7 @@ class Run:
         self.rejects = Table(self.output.join("rejects"), REJECTS_TABLE)
         self.components = Table(self.output.join("components"), COMPONENTS_TABLE)
         self.java: Java | None = None
+        self.greetings: list[Greeting] = []
         self._spark: Future[SparkContext] | None = None
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="pomona-spark")
 
@@ -84,6 +86,7 @@ class Run:
             extra=self.settings.spark_conf,
             java=java,
             environment=archive(self.settings.environment),
+            on_meeting=self.greetings.extend,
         )
         if not is_local(context.master):
             try:
