@@ -23,7 +23,7 @@ import tarfile
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ class Place:
 
         client = boto3.client("s3", endpoint_url=self._server.url, region_name="us-east-1")
         prefix = f"{output.removeprefix('s3://orchard/')}/features/_delta_log/"
-        return int(client.list_objects_v2(Bucket="orchard", Prefix=prefix)["KeyCount"])
+        return len(client.list_objects_v2(Bucket="orchard", Prefix=prefix).get("Contents", []))
 
 
 @contextmanager
@@ -238,6 +238,8 @@ class Scene:
         expected: features of an undisturbed run.
         scratch: a folder of this trial.
         output: its OUTPUT.
+        notes: what is worth telling of it.
+        started: what it has started.
     """
 
     place: Place
@@ -246,11 +248,13 @@ class Scene:
     scratch: Path
     output: str
     notes: list[str] = field(default_factory=list)
+    started: list[Command] = field(default_factory=list)
 
     def run(self, master: str, *more: str) -> Command:
         """Start the chain's first step."""
         given = (*_FINE, "--master", master, "--json", *more)
-        return Command("embed", self.place.source, self.output, *given)
+        self.started.append(Command("embed", self.place.source, self.output, *given))
+        return self.started[-1]
 
     def half_way(self) -> bool:
         """Whether two chunks are committed."""
@@ -349,7 +353,7 @@ def worker_cut(scene: Scene) -> None:
         net = stack.enter_context(network(2, scene.scratch / "net"))
         server = stack.enter_context(object_server(address=net.address))
         place = Place(server, scene.images)
-        ours = Scene(place, scene.images, scene.expected, scene.scratch, scene.output)
+        ours = replace(scene, place=place)
         name = _spread(net, scene.scratch, stack)
         run = ours.run(name)
         run.until(ours.half_way)
@@ -519,9 +523,12 @@ def trials(names: list[str]) -> int:
                 else:
                     trial(scene)
                     outcome = "right"
-            except AssertionError as error:
+            except Exception as error:  # noqa: BLE001 - the other trials are played all the same
                 wrong += 1
-                outcome = f"WRONG: {' '.join(str(error).split())[:600]}"
+                outcome = f"WRONG: {type(error).__name__} {' '.join(str(error).split())[:600]}"
+            finally:
+                for command in scene.started:
+                    command.process.kill()
             seconds = time.monotonic() - begin
             notes = "; ".join(scene.notes)
             print(f"| {trial.__doc__} | {outcome} | {seconds:.0f} | {notes} |", flush=True)
@@ -540,6 +547,8 @@ def main() -> None:
     played = commands.add_parser("trials")
     played.add_argument("names", nargs="*", metavar="NAME", help=", ".join(TRIALS))
     given = parser.parse_args()
+    if unknown := set(getattr(given, "names", ())) - set(TRIALS):
+        parser.error(f"no such trial: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as state:
         os.environ |= {**_KEYS, "AWS_REGION": "us-east-1", "XDG_STATE_HOME": state}
         if given.command == "trials":
