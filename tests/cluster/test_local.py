@@ -76,7 +76,7 @@ def test_a_worker_killed_in_mid_run_changes_nothing(
     write_samples(images, count=_COUNT, processes=1)
     for path in images.rglob("*.jpg"):
         bucket.upload_file(str(path), f"in/{path.relative_to(images)}")
-    assert facts("run", images, tmp_path / "out", *_FINE)["embedded"] == _COUNT
+    assert facts("embed", images, tmp_path / "out", *_FINE)["embedded"] == _COUNT
     run = Started("run", "s3://orchard/in", "s3://orchard/out", *_FINE, *_CHUNKS, "--master", grove)
     victim = next(node for node in _status(grove)["nodes"] if node["name"] == "worker-1")
 
@@ -94,14 +94,11 @@ def test_a_worker_killed_in_mid_run_changes_nothing(
     run.when(strike, 0)
     code, told = run.end()
     assert code == 0, told
-    for table in ("features", "components"):
-        ours = _table(moto, f"s3://orchard/out/{table}")
-        theirs = pl.read_delta(str(tmp_path / "out" / table)).sort("path")
-        assert ours["path"].is_unique().all()
-        if table == "features":
-            assert ours.drop("etag").equals(theirs.drop("etag"))
-        else:
-            assert ours["path"].equals(theirs["path"])
+    ours = _table(moto, "s3://orchard/out/features")
+    theirs = pl.read_delta(str(tmp_path / "out" / "features")).sort("path")
+    assert ours["path"].is_unique().all()
+    assert ours.drop("etag").equals(theirs.drop("etag"))
+    assert _table(moto, "s3://orchard/out/components")["path"].equals(ours["path"])
     keys = [item.key for item in bucket.objects.filter(Prefix="out/runs/")]
     ledger = json.loads(bucket.Object(keys[0]).get()["Body"].read())
     assert ledger["listed"] == ledger["embedded"] == _COUNT
@@ -125,17 +122,15 @@ def test_a_worker_without_pomona_is_one_clear_message(grove: str, bucket: Any) -
     assert len(done.stderr.splitlines()) <= 10
 
 
-def test_stopped_nothing_of_it_is_left(state: Path) -> None:
-    started = pomona("cluster", "start", "-w", "1", "--cores", "1", "--json", "-q")
-    assert started.returncode == 0, started.stderr
-    nodes = record.load("here").nodes
-    assert pomona("cluster", "stop", "here").stdout == "here is stopped\n"
+def test_stopped_nothing_of_it_is_left(grove: str) -> None:
+    nodes = record.load(grove).nodes
+    assert pomona("cluster", "stop").stdout == "grove is stopped\n"
     assert gone([node.pid for node in nodes])
     assert not any(runs(node.pid, node.born) for node in nodes)
-    assert pomona("cluster", "stop", "here").stdout == "here was not running\n"
-    assert pomona("cluster", "ui", "here").returncode == 1
-    assert pomona("cluster", "remove", "here").returncode == 0
-    assert not record.folder_of("here").exists()
+    assert pomona("cluster", "stop", grove).stdout == "grove was not running\n"
+    assert pomona("cluster", "ui", grove).returncode == 1
+    assert pomona("cluster", "remove", grove).returncode == 0
+    assert not record.folder_of(grove).exists()
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def start_spark(
     from pyspark import SparkContext
 
     context = SparkContext._active_spark_context
+    theirs = context is not None
     if context is None:
         settings = _settings(master, scratch, verbose, environment) | dict(extra or {})
         context = _start(settings, scratch, log, java or find_java())
@@ -90,7 +91,8 @@ def start_spark(
             if on_meeting is not None:
                 on_meeting(greetings)
         except BaseException as error:
-            context.stop()
+            if not theirs:
+                context.stop()
             if isinstance(error, SparkError) and (refused := _refusal(context.master, log)):
                 raise refused from error
             raise
