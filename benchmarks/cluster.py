@@ -22,7 +22,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -331,10 +331,18 @@ def worker_joins(scene: Scene) -> None:
         cluster = record.load(name)
         run = scene.run(name)
         run.until(scene.half_way)
-        worker = _join(cluster, stack)
-        ended = run.end()
-        scene.check(ended)
-        scene.notes.append(f"it ran tasks: {'app-' in worker.log.read_text()}")
+        # Those that are there wait until the new one works, so that it gets its share.
+        still = [pid for child in _children(cluster.nodes[1].pid) for pid in _below(child)]
+        for pid in still:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            late = _join(cluster, stack).pid
+            # An executor starts Python when it is given a task.
+            run.until(lambda: any(_children(executor) for executor in _children(late)))
+        finally:
+            for pid in still:
+                os.kill(pid, signal.SIGCONT)
+        scene.check(run.end())
 
 
 def driver_killed(scene: Scene) -> None:
@@ -444,9 +452,16 @@ _NAMESPACES = (worker_cut, path_of_the_driver)
 
 def _children(pid: int) -> list[int]:
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def _below(pid: int) -> list[int]:
+    """Its children and theirs."""
+    found = _children(pid)
+    return [*found, *(below for child in found for below in _below(child))]
 
 
 def _join(cluster: Cluster, stack: ExitStack) -> Daemon:
