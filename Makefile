@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint docs roles failures bench clean
+.PHONY: setup demo test lint docs roles failures bench cluster clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +37,9 @@ failures: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.suite $(if $(QUICK),--quick) $(ARGS)
+
+cluster: setup
+	$(BIN)/python benchmarks/cluster.py trials
 
 clean:
 	rm -rf demo $(VENV)

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": {"errors", "storage"},
     "sealed": {"errors", "storage"},
     "tabular": _BASE | {"storage"},
-    "spark": {"errors", "workspace"},
+    "spark": {"errors", "memory", "workspace"},
     "session": {"spark", "images.source", "workspace"},
     "images": _BASE | {"storage"},
     "embedding": _BASE | {"storage", "spark", "images"},
@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "steps": _BASE
     | {"embedding", "images", "ledger", "reduction", "report", "settings", "spark", "storage"}
     | {"recognition", "verdict", "workspace"},
+    "cluster": {"errors", "spark", "storage"},
     "pipeline": {"errors", "ledger", "memory", "settings", "steps", "storage", "workspace"},
 }
 """Package or module to what it may import of Pomona; the command line may import anything."""

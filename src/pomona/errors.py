@@ -55,6 +55,10 @@ class SparkError(PomonaError):
     """Spark or Java did not start, or a worker failed for a reason outside the images."""
 
 
+class ClusterError(PomonaError):
+    """A cluster cannot be started, reached, changed or stopped."""
+
+
 class ReductionError(PomonaError):
     """The features do not allow the reduction that was asked for."""
 

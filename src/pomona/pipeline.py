@@ -51,10 +51,12 @@ def run_chain(
         PomonaError: the ledger then says ``failed``; what was committed stays.
         KeyboardInterrupt: likewise, with ``interrupted``.
     """
+    place = None
     if "embed" in steps:
         if source is None:
             raise UsageError("INPUT is missing.", "pomona embed INPUT OUTPUT")
-        if Location.parse(source, settings.storage) == output:
+        place = Location.parse(source, settings.storage)
+        if place == output:
             raise UsageError(
                 f"INPUT and OUTPUT are the same folder: {output}", "Choose another OUTPUT."
             )
@@ -67,7 +69,7 @@ def run_chain(
         started=_now(),
         settings=settings.model_dump(mode="json"),
     )
-    run = Run(output, settings, workspace, observer, ledger)
+    run = Run(output, settings, workspace, observer, ledger, place)
     with writing(output):
         try:
             _do(run, steps, source, begin)

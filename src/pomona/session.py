@@ -6,7 +6,8 @@ import atexit
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pomona.spark.session import start_spark
+from pomona.spark.meeting import meet
+from pomona.spark.session import is_local, start_spark
 from pomona.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def start_session(
         conf: further Spark settings; a session that runs already keeps its own.
 
     Raises:
-        SparkError: Java did not start, or the master does not answer.
+        SparkError: Java did not start, the master does not answer, or workers elsewhere have
+            another Python or Pomona.
 
     Examples:
         >>> import pomona
@@ -47,6 +49,8 @@ def start_session(
             stack.callback(context.stop)
             atexit.register(stack.pop_all().close)
         session = SparkSession(context)
+    elif not is_local(session.sparkContext.master):
+        meet(session.sparkContext)
     register(session)
     return session
 

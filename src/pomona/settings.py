@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from pomona.storage.options import StorageOptions
 
 _ENDPOINT = re.compile(r"^https?://[^/@\s]+/?$", re.IGNORECASE)
-_SECRET = re.compile(r"secret|password|token|access[.]?key|credential", re.IGNORECASE)
+_SECRET = re.compile(r"secret|password|token|access[._]?key|credential", re.IGNORECASE)
 _REDACTED = "(not shown)"
 
 SETTINGS_FILE = "pomona.toml"
 
-_MASTER = re.compile(r"(local(\[(\*|\d+)(,\s*\d+)?\])?|yarn|(spark|k8s)://.+)\Z")
+_MASTER = re.compile(
+    r"(local(\[(\*|\d+)(,\s*\d+)?\])?|yarn|(spark|k8s)://.+|[a-z0-9][a-z0-9-]{0,39})\Z"
+)
 
 Triple = tuple[float, float, float]
 
@@ -47,9 +49,12 @@ class Settings(BaseSettings):
     )
 
     master: str = "local[*]"
-    """Spark master; ``local[*]`` is this machine with all its cores."""
+    """Spark master; ``local[*]`` is this machine with all its cores. The command line also takes
+    the name of a cluster that ``pomona cluster`` knows."""
     spark_conf: dict[str, str] = Field(default_factory=dict)
     """Further Spark settings, key to value."""
+    environment: str | None = None
+    """An archive of ``pomona cluster pack`` that workers without this Pomona run."""
 
     model: str = "pomona-s2"
     """A network of the catalogue, or the path of an ONNX file."""
@@ -128,7 +133,9 @@ class Settings(BaseSettings):
     @classmethod
     def _master(cls, value: str) -> str:
         if not _MASTER.match(value):
-            raise ValueError("give local[*], local[4], spark://host:7077, yarn or k8s://...")
+            raise ValueError(
+                "give local[*], local[4], spark://host:7077, yarn, k8s://... or a cluster's name"
+            )
         return value
 
     @field_validator("endpoint_url")

@@ -153,3 +153,13 @@ def test_no_task_becomes_too_small_to_be_worth_its_start() -> None:
 def test_tasks_of_a_size_that_is_given_do_not_shrink() -> None:
     limits = PlanLimits.for_slots(2, 100, task_images=10)
     assert [task.num_rows for task in cut_tasks([_rows([5] * 100)], limits)] == [10] * 10
+
+
+def test_little_memory_makes_small_tasks_and_plenty_changes_nothing() -> None:
+    plain = PlanLimits.for_slots(2, 1_000_000)
+    assert PlanLimits.for_slots(2, 1_000_000, memory=4 << 30) == plain
+    tight = PlanLimits.for_slots(2, 1_000_000, memory=256 << 20)
+    assert tight.task_images == plain.task_images // 4
+    assert tight.task_bytes == plain.task_bytes // 4
+    assert PlanLimits.for_slots(2, 1_000_000, memory=1).task_images >= 32
+    assert PlanLimits.for_slots(2, 1_000_000, memory=1, task_images=500).task_images == 500

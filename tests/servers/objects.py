@@ -71,18 +71,21 @@ class ObjectServer:
 
 
 @contextmanager
-def object_server(*, conditional: str = "honoured") -> Iterator[ObjectServer]:
+def object_server(
+    *, conditional: str = "honoured", address: str = "127.0.0.1"
+) -> Iterator[ObjectServer]:
     """Start a service, and stop it afterwards.
 
     Args:
         conditional: what becomes of conditional puts: ``honoured``, ``ignored`` or ``refused``.
+        address: of this machine, to listen on.
     """
     process = subprocess.Popen(
-        [sys.executable, __file__, conditional], stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, conditional, address], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
-        yield ObjectServer(f"http://127.0.0.1:{int(process.stdout.readline())}")
+        yield ObjectServer(f"http://{address}:{int(process.stdout.readline())}")
     finally:
         process.terminate()
         process.wait(20)
@@ -335,13 +338,13 @@ class _Connection(asyncio.Protocol):
         self._transport.write(f"{line}{head}\r\n".encode("latin-1") + body)
 
 
-async def _serve(conditional: str) -> None:
+async def _serve(conditional: str, address: str) -> None:
     service = _Service(conditional)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(service), "127.0.0.1", 0, backlog=1_024)
+    server = await loop.create_server(lambda: _Connection(service), address, 0, backlog=1_024)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1]))
+    asyncio.run(_serve(sys.argv[1], sys.argv[2]))

@@ -120,6 +120,16 @@ def test_a_worker_that_always_dies_is_one_clear_error(spark: SparkSession) -> No
         ("java.io.IOException: No space left on device\n\tat x", "disk is full"),
         ("java.lang.OutOfMemoryError: Java heap space", "ran out of memory"),
         ("ModuleNotFoundError: No module named 'openvino'", "lacks the Python package openvino"),
+        (
+            "x/python3: Error while finding module specification for 'pomona.spark.daemon' "
+            "(ModuleNotFoundError: No module named 'pomona')",
+            "lacks the Python package pomona",
+        ),
+        ('IOException: Cannot run program "/x/python": error=2, No such file', "run /x/python"),
+        (
+            "[PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.12 than that in",
+            "run Python 3.12",
+        ),
         ("something\n\tat java.lang.Thread", "Spark failed while testing: something"),
         ("", "Exception"),
     ],

@@ -67,7 +67,9 @@ def examine_places(
             yield attempt("output disk", lambda: machine.check_disk("output disk", at))
 
 
-def examine_spark(master: str, spark_conf: Mapping[str, str] | None = None) -> Iterator[Check]:
+def examine_spark(
+    master: str, spark_conf: Mapping[str, str] | None = None, environment: str | None = None
+) -> Iterator[Check]:
     """Spark, its workers, and the network on them."""
     from pomona.access.workers import check_spark
     from pomona.workspace import open_workspace
@@ -82,7 +84,9 @@ def examine_spark(master: str, spark_conf: Mapping[str, str] | None = None) -> I
                 "Let TMPDIR name a folder that you may write to.",
             )
             return
-        yield from check_spark(workspace, master=master, spark_conf=spark_conf)
+        yield from check_spark(
+            workspace, master=master, spark_conf=spark_conf, environment=environment
+        )
 
 
 def _commits(location: Location) -> Check:

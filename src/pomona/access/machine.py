@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pomona.access.check import Check, fail, ok, warn
+from pomona.memory import free_memory
 from pomona.spark.java import OLDEST, find_java, java_version
 from pomona.spark.session import usable_cores
 
@@ -23,8 +24,6 @@ _WORKER_BYTES = 1 * _GIB
 _DRIVER_BYTES = 1.5 * _GIB
 _TIGHT_DISK = 2 * _GIB
 _FULL_DISK = 100 << 20
-_NO_LIMIT = 1 << 60
-"""Control groups say 'unlimited' with numbers near 2**63."""
 
 
 def check_python() -> Check:
@@ -84,7 +83,7 @@ def check_cores(tasks: int | None) -> Check:
 
 def check_memory(tasks: int | None) -> Check:
     """Whether the driver and a worker for each task fit into the memory that is free."""
-    free = _free_memory()
+    free = free_memory()
     if free is None:
         return warn("memory", "cannot be found out on this system", "Watch it during the run.")
     needed = _DRIVER_BYTES + _WORKER_BYTES * (tasks or 0)
@@ -135,30 +134,3 @@ def existing(path: Path) -> Path:
         except OSError:
             continue
     return Path("/")
-
-
-def _free_memory() -> int | None:
-    """Bytes that can still be used: the machine's, or what the control group leaves."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        free = int(fields["MemAvailable"].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, ValueError):
-            return None
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
-        try:
-            most, now = (int(Path(name).read_text(encoding="ascii")) for name in (limit, used))
-        except (OSError, ValueError):
-            continue
-        if most < _NO_LIMIT:
-            free = min(free, max(0, most - now))
-    return free

@@ -12,7 +12,8 @@ from pomona.access.check import Check, attempt, fail, ok, warn
 from pomona.access.probe import ENGINES, Worker, probe
 from pomona.errors import SparkError
 from pomona.spark.jobs import run_chunks
-from pomona.spark.session import is_local, slots_of, start_spark
+from pomona.spark.meeting import meet
+from pomona.spark.session import archive, is_local, slots_of, start_spark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,7 @@ def check_spark(
     *,
     master: str,
     spark_conf: Mapping[str, str] | None = None,
+    environment: str | None = None,
     patience: float = _PATIENCE,
 ) -> Iterator[Check]:
     """Start Spark, run a job of one probe for each task slot, and stop it again.
@@ -47,7 +49,12 @@ def check_spark(
         context = _within(
             patience,
             lambda: start_spark(
-                master, scratch=workspace.scratch, log=workspace.log, extra=spark_conf
+                master,
+                scratch=workspace.scratch,
+                log=workspace.log,
+                extra=spark_conf,
+                environment=archive(environment),
+                check=False,
             ),
             SparkError(
                 f"Spark had not started with the master {master} after {patience:.0f} s.",
@@ -66,6 +73,8 @@ def check_spark(
     workers: list[Worker] = []
 
     def ask() -> Check:
+        if not is_local(contexts[0].master):
+            meet(contexts[0])
         workers.extend(_within(patience, lambda: _probe_all(contexts[0]), _silent(patience)))
         return judge_interpreters(workers, local=is_local(master))
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pomona.cli import (
+    cluster,
     compact,
     doctor,
     download,
@@ -71,5 +72,6 @@ for command in (
     sample,
     upload,
     download,
+    cluster,
 ):
     command.register(app)

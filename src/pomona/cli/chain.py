@@ -36,11 +36,12 @@ def run_steps(
         flags: settings by name; None where not given.
     """
     with reporting(verbose=verbose):
+        from pomona.cli.masters import with_cluster
         from pomona.settings import load_settings
         from pomona.storage import Location
 
         flags["spark_conf"] = pairs(flags.get("spark_conf"))
-        settings = load_settings(**flags)
+        settings = with_cluster(load_settings(**flags))
         where = Location.parse(output, settings.storage)
     from pomona.pipeline import run_chain
     from pomona.workspace import open_workspace

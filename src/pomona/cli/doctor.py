@@ -49,11 +49,14 @@ def examine(
 
         from pomona.access.doctor import examine_machine, examine_places, examine_spark
         from pomona.access.policies import ROLES
+        from pomona.cli.masters import with_cluster
         from pomona.errors import UsageError
         from pomona.settings import load_settings
         from pomona.storage import Location
 
-        settings = load_settings(**flags | {"spark_conf": o.pairs(flags["spark_conf"])})
+        settings = with_cluster(
+            load_settings(**flags | {"spark_conf": o.pairs(flags["spark_conf"])})
+        )
         places = [Location.parse(uri, settings.storage) for uri in uris or []]
         if len(places) > 2:
             raise UsageError(f"{len(places)} places were given.", "pomona doctor [INPUT [OUTPUT]]")
@@ -69,7 +72,7 @@ def examine(
         for check in chain(
             examine_machine(settings.master),
             examine_places(source, output, whose, folder=add_under),
-            examine_spark(settings.master, settings.spark_conf),
+            examine_spark(settings.master, settings.spark_conf, settings.environment),
         ):
             found.append(check)
             if not as_json and (check.mark == "fail" or not quiet):

@@ -38,7 +38,16 @@ Master = Annotated[
     typer.Option(
         "--master",
         metavar="URL",
-        help="Spark master. Default: local[*], this machine.",
+        help="Spark master, or the name of a cluster. Default: local[*], this machine.",
+        rich_help_panel=_CHAIN,
+    ),
+]
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        metavar="ARCHIVE",
+        help="Made by `pomona cluster pack`, for workers that have no Pomona, or another one.",
         rich_help_panel=_CHAIN,
     ),
 ]
@@ -309,7 +318,11 @@ IMAGES: dict[str, Any] = {
     "prune": Prune,
     "retry_rejects": RetryRejects,
 }
-SPARK: dict[str, Any] = {"master": Master, "spark_conf": SparkConf}
+SPARK: dict[str, Any] = {
+    "master": Master,
+    "spark_conf": SparkConf,
+    "environment": Environment,
+}
 SIZES: dict[str, Any] = {
     "max_bytes": MaxBytes,
     "max_pixels": MaxPixels,

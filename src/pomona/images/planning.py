@@ -24,6 +24,8 @@ _FEWEST, _MOST = 32, 1_024
 _QUICK = 1_000.0
 _TAIL_SHARE = 8
 """The last tasks shrink to this part of the first ones."""
+_ROOMY = 1 << 30
+"""Free bytes of a slot at which tasks need not be smaller."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class PlanLimits:
         rate: float = _QUICK,
         task_images: int = 0,
         task_bytes: int = 0,
+        memory: int = 0,
     ) -> PlanLimits:
         """What suits a number of task slots and of images.
 
@@ -67,11 +70,14 @@ class PlanLimits:
             rate: images a second that the network does on one core.
             task_images: of a task; 0 chooses.
             task_bytes: of a task; 0 chooses.
+            memory: free bytes for each slot; 0 where it is not known. Little makes small tasks.
         """
-        most = np.clip(_TASK_SECONDS * rate, _FEWEST, _MOST)
+        share = min(1.0, memory / _ROOMY) if memory else 1.0
+        most = np.clip(_TASK_SECONDS * rate, _FEWEST, max(_FEWEST, _MOST * share))
         images_of_task = task_images or int(np.clip(-(-images // (slots * 4)), _FEWEST, most))
+        bytes_of_task = task_bytes or max(1 << 20, int((64 << 20) * share))
         total = 0 if task_images else images
-        return cls(images_of_task, task_bytes or 64 << 20, max(4, 4 * slots), total, slots)
+        return cls(images_of_task, bytes_of_task, max(4, 4 * slots), total, slots)
 
     def images_of_task(self, done: int) -> int:
         """Images of the next task, at most, once ``done`` are cut.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import traceback
 from collections import deque
@@ -18,6 +19,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pomona.errors import PomonaError, SparkError
+from pomona.spark.identity import differs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -53,6 +55,14 @@ class _Task(Generic[Payload, Result]):
         self._describe = describe
 
     def __call__(self, payloads: Iterable[Payload]) -> Iterator[Result | _Refusal]:
+        if differs():
+            yield _Refusal(
+                "SparkError",
+                f"The worker {socket.gethostname()} has a Pomona with other code than the "
+                "driver's.",
+                "Install the same one there, then run the same command again.",
+            )
+            return
         for payload in payloads:
             try:
                 yield self._work(payload)
@@ -241,9 +251,27 @@ _KNOWN = (
         "Free some space, then run the same command again: it goes on where it was.",
     ),
     (
-        re.compile(r"ModuleNotFoundError: No module named '([^']+)'"),
+        re.compile(r"No module named '?([\w.]+)'?"),
         "A worker lacks the Python package {0}.",
-        "Install the same version of Pomona on every worker.",
+        "Install the same version of Pomona on every worker, or ship this one: `pomona cluster "
+        "pack`, then --environment with the archive that it made.",
+    ),
+    (
+        re.compile(r'Cannot run program "([^"]+)"'),
+        "A worker cannot run {0}.",
+        "Let --spark-conf spark.pyspark.python=... name its Python, or ship one: `pomona cluster "
+        "pack`, then --environment with the archive that it made.",
+    ),
+    (
+        re.compile(r"PYTHON_VERSION_MISMATCH.*?(\d+\.\d+)", re.DOTALL),
+        "The workers run Python {0}, the driver another one.",
+        "Install the same Python (first two numbers) on every worker, or ship this one: `pomona "
+        "cluster pack`, then --environment with the archive that it made.",
+    ),
+    (
+        re.compile(r"All masters are unresponsive|SparkContext was shut down"),
+        "The master has ended the application, or does not answer any more.",
+        "See its log, then run the same command again: finished chunks are kept.",
     ),
     (
         re.compile(r"OutOfMemoryError"),

@@ -176,6 +176,7 @@ def _embed_todo(
     from pomona.embedding.job import embed_images
     from pomona.embedding.task import EmbedJob
     from pomona.images.planning import PlanLimits
+    from pomona.spark.meeting import memory_of_a_slot
     from pomona.spark.session import slots_of, task_cores
 
     _note_choice(run, network, choice)
@@ -188,6 +189,7 @@ def _embed_todo(
         rate=choice.rate,
         task_images=settings.task_images,
         task_bytes=settings.task_bytes,
+        memory=memory_of_a_slot(run.greetings),
     )
     if settings.chunk_tasks:
         limits = replace(limits, chunk_tasks=settings.chunk_tasks)
@@ -260,6 +262,9 @@ def _choose(
     from pomona.images.sampling import sample_pixels
     from pomona.storage import open_store
 
+    if precision == "auto" and not _bf16_everywhere(run):
+        run.observer.note("bf16 is left out: not every worker's processor computes in it")
+        precision = "fp32"
     run.observer.stage("choose")
     with timed(run.ledger, "choose"):
         pixels = sample_pixels(
@@ -281,6 +286,30 @@ def _choose(
         )
     spec = replace(network.spec, dimension=choice.dimension)
     return replace(network, spec=spec), choice
+
+
+def _bf16_everywhere(run: Run) -> bool:
+    """Whether workers elsewhere can compute what was chosen here; True where that is no question.
+
+    A processor without bf16 would be given it in fp32: other features under the same name.
+    """
+    from pomona.embedding.choosing import has_bf16
+    from pomona.spark.jobs import run_chunks
+    from pomona.spark.session import is_local, slots_of
+
+    if is_local(run.settings.master) or run.settings.engine == "onnxruntime" or not has_bf16():
+        return True
+    context = run.context()
+    asked = [list(range(slots_of(context)))]
+    found = run_chunks(context, asked, _has_bf16, describe="asking the workers' processors")
+    return all(all(answers) for answers in found)
+
+
+def _has_bf16(_: int) -> bool:
+    """What runs on a worker."""
+    from pomona.embedding.choosing import has_bf16
+
+    return has_bf16()
 
 
 def _quantised(run: Run, network: Network, pixels: Any) -> Network:
