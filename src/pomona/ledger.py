@@ -69,6 +69,7 @@ class Ledger:
         verdict: one sentence on the bottleneck.
         peak_bytes: largest resident memory of the driver's Python, of its Java and of any worker.
         tables: version of each table afterwards.
+        quote: what was predicted of it, and what became of that; empty where nothing was.
         settings: as they were in force.
         versions: of Python, Java and the packages.
         error: what went wrong, if anything.
@@ -102,6 +103,7 @@ class Ledger:
     verdict: str = ""
     peak_bytes: dict[str, int] = field(default_factory=dict)
     tables: dict[str, int] = field(default_factory=dict)
+    quote: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     error: str = ""
@@ -125,6 +127,28 @@ class Ledger:
                 f"{self.unchanged:,} unchanged = {found:,}.",
                 "Run the same command again; if it stays so, please report it with the log file.",
             )
+
+    def compare(self, images: int, seconds: float, eur_an_hour: float) -> None:
+        """Fill in ``quote``: what was predicted against what it came to.
+
+        Args:
+            images: that were to be embedded.
+            seconds: that the run was to take.
+            eur_an_hour: that its machines cost.
+        """
+        took, done = self.seconds["total"], self.embedded + self.rejected
+        cost = took / 3_600 * eur_an_hour
+        self.quote = {
+            "images": images,
+            "seconds": seconds,
+            "eur": round(seconds / 3_600 * eur_an_hour, 6),
+            "actual_images": done,
+            "actual_seconds": round(took, 3),
+            "actual_eur": round(cost, 6),
+            # A run that found other images than the quote was for says nothing of the quote.
+            "actual_to_quoted": round(took / seconds, 4) if done == images else None,
+            "eur_per_1000_images": round(cost / done * 1_000, 6) if done else None,
+        }
 
     def save(self, output: Store) -> None:
         """Write ``runs/RUN_ID.json`` below OUTPUT."""

@@ -106,6 +106,13 @@ def _do(run: Run, steps: tuple[Step, ...], source: str | None, begin: float) -> 
     if "report" in steps:
         report(run, required=steps == ("report",))
         run.ledger.seconds["total"] = time.perf_counter() - begin
+        _compare(run)
+
+
+def _compare(run: Run) -> None:
+    told = run.settings.quote
+    if told is not None:
+        run.ledger.compare(told.images, told.seconds, told.eur_an_hour)
 
 
 def _save(run: Run, steps: tuple[Step, ...]) -> None:
@@ -117,6 +124,7 @@ def _finish(run: Run, begin: float) -> None:
     ledger = run.ledger
     ledger.ended = _now()
     ledger.seconds["total"] = time.perf_counter() - begin
+    _compare(run)
     ledger.peak_bytes["driver"] = own_peak()
     ledger.versions = versions(str(run.java or "not started"))
     for table in (run.features, run.rejects, run.components):

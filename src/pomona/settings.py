@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
+    ConfigDict,
     Field,
     ValidationError,
     field_serializer,
@@ -39,6 +41,22 @@ _MASTER = re.compile(
 )
 
 Triple = tuple[float, float, float]
+
+
+class Quote(BaseModel):
+    """What somebody was told before a run, for the ledger to compare with; JSON in the environment.
+
+    ``pomona cloud quote`` prints one; ``pomona cloud submit`` hands it on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: Annotated[int, Field(ge=0)]
+    """To be embedded."""
+    seconds: Annotated[float, Field(gt=0)]
+    """Of the whole run."""
+    eur_an_hour: Annotated[float, Field(ge=0)] = 0.0
+    """That the machines cost."""
 
 
 class Settings(BaseSettings):
@@ -102,6 +120,9 @@ class Settings(BaseSettings):
     """Bytes of a task, at most; 0 chooses."""
     chunk_tasks: Annotated[int, Field(ge=0)] = 0
     """Tasks that are committed together; 0 chooses."""
+
+    quote: Quote | None = None
+    """What was predicted of this run."""
 
     endpoint_url: str | None = None
     """Of an S3 service that is not AWS. Default: what the AWS settings say."""

@@ -79,7 +79,7 @@ def summary(ledger: Ledger) -> dict[str, Any]:
     names = (
         "run", "listed", "embedded", "rejected", "unchanged", "unchanged_rejected", "gone",
         "pruned", "components", "explained_variance", "classifier", "evaluation", "seconds",
-        "output", "input", "model",
+        "output", "input", "model", "quote",
         "layout", "reasons", "skipped", "choices", "verdict", "tables", "peak_bytes", "status",
     )  # fmt: skip
     return {name: facts[name] for name in names}
@@ -117,8 +117,28 @@ def tell(ledger: Ledger) -> None:
                 f"  {found['seen']:,} of them it had seen in training, or nearly; see the report"
             )
     result(f"results in {ledger.output}, {ledger.seconds['total']:.1f} s in all")
+    if ledger.quote:
+        _tell_quote(ledger.quote)
     if "report" in ledger.steps:
         result(f"report: {ledger.output}/report.html")
+
+
+def _tell_quote(told: dict[str, Any]) -> None:
+    """What was predicted against what it came to."""
+    if told["actual_to_quoted"] is None:
+        result(
+            f"the quote was for {told['images']:,} new images, not {told['actual_images']:,}: it "
+            "says nothing of this run"
+        )
+    else:
+        result(
+            f"quoted {told['seconds']:,.0f} s, took {told['actual_seconds']:,.0f} s "
+            f"({told['actual_to_quoted'] - 1:+.0%})"
+        )
+    if told["actual_eur"]:
+        each = told["eur_per_1000_images"]
+        per = f", {each:.4f} EUR per 1,000 images" if each is not None else ""
+        result(f"the machines cost {told['actual_eur']:.3f} EUR meanwhile{per}, without tax")
 
 
 def _allowed(ledger: Ledger, allowance: str) -> bool:
