@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint docs roles failures bench cluster clean
+.PHONY: setup demo test lint checkov docs roles failures bench cluster clean
 
 setup: $(VENV)/.installed
 
@@ -21,6 +21,16 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m cfnlint -r eu-west-1 eu-central-1 -- src/pomona/cloud/template.yaml
+
+# In an environment of its own: checkov pins older versions of what Pomona uses.
+checkov: .checkov/.installed
+	.checkov/bin/checkov --quiet --compact --skip-download -f src/pomona/cloud/template.yaml
+
+.checkov/.installed: .ci/checkov.txt
+	$(PYTHON) -m venv .checkov
+	.checkov/bin/python -m pip install --quiet --require-hashes -r .ci/checkov.txt
+	touch $@
 
 test: setup
 	$(BIN)/pytest
@@ -42,4 +52,4 @@ cluster: setup
 	$(BIN)/python benchmarks/cluster.py trials
 
 clean:
-	rm -rf demo $(VENV)
+	rm -rf demo $(VENV) .checkov

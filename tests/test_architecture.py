@@ -39,6 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"embedding", "images", "ledger", "reduction", "report", "settings", "spark", "storage"}
     | {"recognition", "verdict", "workspace"},
     "cluster": {"errors", "spark", "storage"},
+    "cloud": {"embedding", "errors", "images", "schema", "settings", "storage"}
+    | {"access.policies"},
     "pipeline": {"errors", "ledger", "memory", "settings", "steps", "storage", "workspace"},
 }
 """Package or module to what it may import of Pomona; the command line may import anything."""

@@ -69,3 +69,7 @@ class RecognitionError(PomonaError):
 
 class LedgerError(PomonaError):
     """listed = embedded + rejected + unchanged does not hold."""
+
+
+class CloudError(PomonaError):
+    """AWS refuses or fails, or a cluster there is not what the command needs."""

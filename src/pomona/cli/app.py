@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pomona.cli import (
+    cloud,
     cluster,
     compact,
     doctor,
@@ -73,5 +74,6 @@ for command in (
     upload,
     download,
     cluster,
+    cloud,
 ):
     command.register(app)

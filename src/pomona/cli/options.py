@@ -372,7 +372,7 @@ def takes(*groups: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[.
     return decorate
 
 
-def pairs(texts: list[str] | None) -> dict[str, str] | None:
+def pairs(texts: list[str] | None, option: str = "--spark-conf") -> dict[str, str] | None:
     """``KEY=VALUE`` texts as a dictionary; None where none were given.
 
     Raises:
@@ -387,7 +387,7 @@ def pairs(texts: list[str] | None) -> dict[str, str] | None:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UsageError(
-                f"--spark-conf {text} is not KEY=VALUE.", "For instance spark.driver.memory=4g."
+                f"{option} {text} is not KEY=VALUE.", "For instance spark.driver.memory=4g."
             )
         found[key.strip()] = value.strip()
     return found
