@@ -27,6 +27,7 @@ parameter() {
 find_master() {
     if [ "$POMONA_ROLE" = master ]; then
         address=$(ip -o route get 192.0.2.1 | sed -n 's/.* src \([0-9.]*\).*/\1/p')
+        [ -n "$address" ] || fail "This host has no address."
         aws ssm put-parameter --name "/pomona/$POMONA_CLUSTER/master" --type String --overwrite \
             --value "$address" >/dev/null || fail "Cannot tell the address of the master."
         return
