@@ -231,7 +231,8 @@ def lines(cloud: Cloud, command: Command, *, follow: bool) -> Iterator[str]:
                     **({"nextToken": token} if token else {}),
                 )
             for event in answer["events"]:
-                if event["eventId"] not in seen:
+                ours = event["logStreamName"].startswith(command.identity)
+                if ours and event["eventId"] not in seen:
                     seen.add(event["eventId"])
                     yield from event["message"].splitlines()
             token = answer.get("nextToken")

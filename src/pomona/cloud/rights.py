@@ -33,9 +33,9 @@ def operator_policy(cloud: Cloud, account: str, partition: Partition = "aws") ->
     statements = [
         _allow("Stack", ["cloudformation:*"], arn("cloudformation", f"stack/{cloud.stack}/*")),
         _allow("Look", [
-            "autoscaling:Describe*", "cloudwatch:DescribeAlarms", "ec2:Describe*",
-            "ec2:GetConsoleOutput", "logs:DescribeLogGroups", "pricing:GetProducts",
-            "ssm:GetCommandInvocation", "ssm:ListCommands",
+            "autoscaling:Describe*", "cloudformation:Describe*", "cloudwatch:DescribeAlarms",
+            "ec2:Describe*", "ec2:GetConsoleOutput", "logs:DescribeLogGroups",
+            "pricing:GetProducts", "ssm:GetCommandInvocation", "ssm:ListCommands",
         ], "*"),
         _allow("Image", ["ssm:GetParameters"], images),
         _allow("Network", [
