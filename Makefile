@@ -21,7 +21,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m cfnlint -r eu-west-1 eu-central-1 -- src/pomona/cloud/template.yaml
+	$(BIN)/cfn-lint -r eu-west-1 eu-central-1 -- src/pomona/cloud/template.yaml
 
 # In an environment of its own: checkov pins older versions of what Pomona uses.
 checkov: .checkov/.installed
