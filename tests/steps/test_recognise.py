@@ -80,8 +80,8 @@ def test_again_there_is_nothing_to_do(place: tuple[Path, Path]) -> None:
     assert found["evaluation"]["images"] > 0
     assert facts("train", output)["seconds"]["start"] == 0
     assert facts("evaluate", output)["seconds"]["start"] == 0
-    again = facts("train", output, "--shrinkage", "0.5")
-    assert again["classifier"]["shrinkage"] == 0.5
+    again = facts("train", output, "--penalty", "0.5")
+    assert again["classifier"]["penalty"] == 0.5
     assert facts("evaluate", output)["seconds"]["evaluate"] > 0
 
 
