@@ -68,6 +68,10 @@ class Here(Kept[Block]):
         """What the work gives for the block."""
         return work(self._block)
 
+    def at_once(self, work: Callable[[list[Block]], Any], *, describe: str) -> Any:
+        """Likewise."""
+        return work([self._block])
+
 
 @dataclass(frozen=True)
 class Answered:

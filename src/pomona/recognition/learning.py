@@ -9,6 +9,7 @@ comes to the driver is the size of the classifiers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ from pomona.recognition.statistics import ClassStatistics
 from pomona.spark.kept import merge_found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 TRAINS, VALIDATES = -1, 0
 """Folds of rows, where there is one part to validate on."""
+_FEW = 16 << 20
+"""Numbers in the features that one worker holds without being asked: 64 MiB."""
 FEWEST_VALIDATING = 10
 """Fewer rows than this say nothing of calibration."""
 
@@ -121,9 +124,9 @@ def learn(
         )
     counts = sides.training.counts[have]
     penalties = PENALTIES if penalty is None else (penalty,)
-    tried = descend(
-        blocks, have, [Descent(spread, Problem.balanced(p, counts, VALIDATES)) for p in penalties]
-    )
+    count = int(counts.sum()) + validating
+    problems = [Problem.balanced(one, counts, VALIDATES) for one in penalties]
+    tried = descend(blocks, have, [Descent(spread, problem) for problem in problems], count)
     likelihoods = blocks.reduce(_Try(have, tried), describe="choosing the penalty")
     chosen, temperature = likelihoods.best()
     fruits = table.fruits_of(names)
@@ -136,7 +139,7 @@ def learn(
     both = sides.both(have)
     everything = Spread(both)
     final = Descent(everything, Problem.balanced(penalties[chosen], both.counts), tried[chosen])
-    (classifier,) = descend(blocks, have, [final])
+    (classifier,) = descend(blocks, have, [final], count)
     sure = answers.confidence >= calibration.sure
     return Learned(
         Recogniser(Naming(names, fruits, calibration), classifier, fit_novelty(everything)),
@@ -155,7 +158,7 @@ def learn(
 
 
 def descend(
-    blocks: Kept[Block], have: NDArray[np.intp], descents: Sequence[Descent]
+    blocks: Kept[Block], have: NDArray[np.intp], descents: Sequence[Descent], rows: int
 ) -> tuple[LinearClassifier, ...]:
     """Go down until nothing is left to gain; problems of one spread share the passes.
 
@@ -163,16 +166,52 @@ def descend(
         blocks: the rows.
         have: labels that are classes, in their order.
         descents: where to begin.
+        rows: about how many there are; few are gone over in one task, since starting tasks for
+            every pass would take longer than the passes.
     """
+    if not descents:
+        return ()
+    if rows * len(descents[0].classifier.mean_) <= _FEW:
+        found: tuple[LinearClassifier, ...] = blocks.at_once(
+            _Descend(have, descents), describe="training the classifier"
+        )
+        return found
+
+    def add_up(work: _Slope) -> Slopes:
+        slopes: Slopes = blocks.reduce(work, describe="training the classifier")
+        return slopes
+
+    return _descended(have, descents, add_up)
+
+
+def _descended(
+    have: NDArray[np.intp], descents: Sequence[Descent], add_up: Callable[[_Slope], Slopes]
+) -> tuple[LinearClassifier, ...]:
     for _ in range(PASSES):
         going = [descent for descent in descents if not descent.done]
         if not going:
             break
         work = _Slope(have, [(descent.problem, descent.classifier) for descent in going])
-        slopes = blocks.reduce(work, describe="training the classifier")
+        slopes = add_up(work)
         for index, descent in enumerate(going):
             descent.tell(float(slopes.losses[index]), slopes.gradients[index])
     return tuple(descent.best for descent in descents)
+
+
+class _Descend:
+    """Worker's part of the whole descent, where it has all rows."""
+
+    def __init__(self, have: NDArray[np.intp], descents: Sequence[Descent]) -> None:
+        self._have = have
+        self._descents = descents
+
+    def __call__(self, blocks: list[Block]) -> tuple[LinearClassifier, ...]:
+        def add_up(work: _Slope) -> Slopes:
+            slopes = reduce(merge_found, (work(block) for block in blocks))
+            assert slopes is not None  # some row trains
+            return slopes
+
+        return _descended(self._have, self._descents, add_up)
 
 
 @dataclass(frozen=True)

@@ -320,7 +320,7 @@ def leave_out(
                     problem = Problem.balanced(penalty, trained.astype(np.float64), fold)
                     left[fold] = Descent(everything, problem)
             every = np.arange(len(reading.classes))
-            found = descend(blocks, every, tuple(left.values()))
+            found = descend(blocks, every, tuple(left.values()), sums.statistics.rows)
             learned = {
                 fold: (classifier, np.flatnonzero(descent.problem.weights))
                 for (fold, descent), classifier in zip(left.items(), found, strict=True)

@@ -74,6 +74,19 @@ class Kept(Generic[Item]):
         except Exception as error:
             raise translate(error, describe) from error
 
+    def at_once(self, work: Callable[[list[Item]], Any], *, describe: str) -> Any:
+        """Do something with all items in one task, for items that are few.
+
+        Raises:
+            PomonaError: the worker raised one.
+            SparkError: the worker or Spark failed in another way.
+        """
+        try:
+            done = self._items.coalesce(1).glom().map(Told(work, describe))
+            return done.first()
+        except Exception as error:
+            raise translate(error, describe) from error
+
 
 def merge_found(left: Any, right: Any) -> Any:
     """Merge, where None stands for nothing."""
