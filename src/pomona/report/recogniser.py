@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pomona.storage import Store
 
 _SIDE = 300
-_LEFT, _BOTTOM, _TOP, _RIGHT = 44, 40, 10, 14
+_LEFT, _BOTTOM, _TOP, _RIGHT = 44, 40, 10, 26
 _PAIRS, _WORST, _LOOKALIKES, _CLASSES = 12, 8, 4, 200
 _MUCH = 0.05
 """Share of seen test images from which the report says that the test flatters."""
