@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from pomona.errors import RecognitionError
-from pomona.recognition import FruitClassifier, FruitClassifierModel
+from pomona.recognition import FruitClassifier, FruitClassifierModel, learning
 from pomona.recognition.linear import softmax
 from pomona.recognition.normalising import normalise
 from pomona.recognition.saving import load_recogniser
@@ -68,7 +68,12 @@ def test_fit_in_a_pipeline_save_and_load_in_a_fresh_process(
     assert done.stdout.strip() == repr(model.recogniser.recognise(rows)[0].tolist())
 
 
-def test_answers_are_those_of_scikit_learn(spark: SparkSession) -> None:
+@pytest.mark.parametrize("few", [0, 1 << 20])
+def test_answers_are_those_of_scikit_learn(
+    spark: SparkSession, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass of many tasks a step, and all steps in one task."""
+    monkeypatch.setattr(learning, "_FEW", few)
     frame = _frame(spark).withColumn("val", col("path").rlike("/5[0-9]_")).cache()
     model = FruitClassifier(regParam=0.03, validationIndicatorCol="val").fit(frame)
     local = frame.collect()
