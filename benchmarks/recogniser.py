@@ -4,7 +4,7 @@ no fruit.
     python benchmarks/recogniser.py DATA --model pomona-s2 --model mobilenet.onnx [--cache DIR]
 
 DATA is the folder of fruits360-33.tar, fruits360-varieties.tar, grocery.tar and tiny-imagenet.tar.
-Prints a table, and with ``--json`` one object a line. The shrinkage and the temperature of each
+Prints a table, and with ``--json`` one object a line. The penalty and the temperature of each
 task are chosen on a part of its own training images, as `pomona train` does.
 """
 
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +28,20 @@ from pomona.images.decoding import DecodeLimits, RejectedImage, decode
 from pomona.images.fitting import fit_square
 from pomona.images.listing import SkippedFiles, list_images, open_source
 from pomona.images.reading import read_images
-from pomona.recognition.calibration import (
-    SHRINKAGES,
-    Likelihoods,
-    by_fruit,
-    expected_error,
-)
+from pomona.recognition.calibration import by_fruit, expected_error
 from pomona.recognition.evaluation import wilson
-from pomona.recognition.linear import Discriminants, softmax
+from pomona.recognition.fruits import load_fruits
+from pomona.recognition.learning import TRAINS, VALIDATES, Block, learn
+from pomona.recognition.linear import Spread
 from pomona.recognition.normalising import normalise
 from pomona.recognition.novelty import fit_novelty
 from pomona.recognition.splitting import Role, Survey, plan_split
 from pomona.recognition.statistics import ClassStatistics
+from pomona.spark.kept import Kept
 from pomona.storage import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Matrix = NDArray[np.float32]
 Names = NDArray[np.str_]
@@ -53,6 +56,21 @@ TO_GROCERY = {
 """First word of a Fruits-360 class to the coarse class of Grocery photographs."""
 FRUIT_SYNSETS = ("n07747607", "n07749582", "n07753592", "n07768694", "n07720875", "n07734744")
 """Classes of Tiny ImageNet that show fruit, vegetables or mushrooms."""
+
+
+class Here(Kept[Block]):
+    """One block that lies here, for what otherwise runs on Spark."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+
+    def reduce(self, work: Callable[[Block], Any], *, describe: str) -> Any:
+        """What the work gives for the block."""
+        return work(self._block)
+
+    def at_once(self, work: Callable[[list[Block]], Any], *, describe: str) -> Any:
+        """Likewise."""
+        return work([self._block])
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,7 @@ def refusals(options: argparse.Namespace, model: str):
         train = (roles == Role.TRAIN) if held is None else ~test
         classes, index = np.unique(labels[train], return_inverse=True)
         statistics = ClassStatistics.of(normalise(rows[train]), index, len(classes))
-        novelty = fit_novelty(Discriminants(statistics))
+        novelty = fit_novelty(Spread(statistics))
         scores = [novelty.score(normalise(part)) for part in (rows[test], strange)]
         is_strange = np.repeat([0, 1], [len(part) for part in scores])
         yield name, round(float(roc_auc_score(is_strange, np.concatenate(scores))), 4)
@@ -174,23 +192,21 @@ def learned(
     roles: NDArray[np.int8],
 ) -> tuple[Matrix, Names]:
     rows = normalise(rows)
-    validating = train & (roles == Role.VALIDATE)
-    fitting = train & (roles == Role.TRAIN)
-    classes, _ = np.unique(labels[fitting], return_inverse=True)
-    validating &= np.isin(labels, classes)
-
-    def statistics(some: NDArray[np.bool_]) -> ClassStatistics:
-        return ClassStatistics.of(rows[some], np.searchsorted(classes, labels[some]), len(classes))
-
-    first = statistics(fitting)
-    tried = [Discriminants(first).classifier(shrinkage) for shrinkage in SHRINKAGES]
-    likelihoods = Likelihoods.of(
-        [one.logits(rows[validating]) for one in tried],
-        np.searchsorted(classes, labels[validating]),
+    fitting = train & np.isin(roles, (Role.TRAIN, Role.VALIDATE))
+    classes, numbers = np.unique(labels[fitting], return_inverse=True)
+    folds = np.where(roles[fitting] == Role.VALIDATE, VALIDATES, TRAINS).astype(np.int8)
+    found = learn(
+        Here(Block(rows[fitting], numbers, folds)),
+        tuple(classes.tolist()),
+        load_fruits(),
+        penalty=None,
+        risk=0.02,
+        refuse=0.02,
     )
-    chosen, temperature = likelihoods.best()
-    final = Discriminants(first.merge(statistics(validating))).classifier(SHRINKAGES[chosen])
-    return softmax(final.logits(rows[test]), temperature), classes
+    print(f"  penalty {found.penalty}, validation {found.validation}", file=sys.stderr)
+    return found.recogniser.recognise_normalised(rows[test])[0], np.array(
+        found.recogniser.naming.classes
+    )
 
 
 def by_species(

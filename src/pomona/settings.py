@@ -105,8 +105,8 @@ class Settings(BaseSettings):
     components: Annotated[int | None, Field(ge=1)] = None
     """Number of components; overrides variance."""
 
-    shrinkage: Annotated[float | None, Field(gt=0, le=1)] = None
-    """Of the classifier's covariance towards a multiple of the identity; None chooses."""
+    penalty: Annotated[float | None, Field(gt=0, le=100)] = None
+    """Of the classifier's coefficients, in standard units; None chooses."""
     risk: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Share of wrong answers among those called sure, at most, on the validation images."""
     refuse: Annotated[float, Field(gt=0, lt=1)] = 0.02

@@ -9,13 +9,11 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from sklearn.covariance import shrunk_covariance
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from pomona.errors import RecognitionError
 from pomona.recognition.answering import Naming
 from pomona.recognition.calibration import (
-    SHRINKAGES,
     TEMPERATURES,
     Answers,
     Calibration,
@@ -26,7 +24,7 @@ from pomona.recognition.calibration import (
 from pomona.recognition.duplicates import Duplicates
 from pomona.recognition.evaluation import Tally, told, wilson
 from pomona.recognition.fruits import load_fruits, with_article
-from pomona.recognition.linear import Discriminants, softmax
+from pomona.recognition.linear import LinearClassifier, Spread, softmax
 from pomona.recognition.normalising import normalise
 from pomona.recognition.novelty import fit_novelty
 from pomona.recognition.recogniser import Recogniser
@@ -58,29 +56,13 @@ def test_statistics_of_merged_pieces_are_those_of_all_rows(offset: float) -> Non
     np.testing.assert_allclose(found.within, within, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("shrinkage", [0.01, 0.3, 1.0])
-def test_logits_are_the_textbooks(shrinkage: float) -> None:
-    """Differences of logits against the formula, with scikit-learn's shrunk covariance."""
-    classifier = Discriminants(ClassStatistics.of(_ROWS, _LABELS, 4)).classifier(shrinkage)
-    exact = _ROWS.astype(np.float64)
-    scale = exact.std(axis=0)
-    scale[2] = 1.0
-    rows = (exact - exact.mean(axis=0)) / scale
-    means = np.stack([rows[label == _LABELS].mean(axis=0) for label in range(4)])
-    deviations = rows - means[_LABELS]
-    inverse = np.linalg.inv(shrunk_covariance(deviations.T @ deviations / len(rows), shrinkage))
-    logits = rows @ inverse @ means.T - 0.5 * np.einsum("cd,de,ce->c", means, inverse, means)
-    ours = classifier.logits(_ROWS)
-    np.testing.assert_allclose(ours - ours[:, :1], logits - logits[:, :1], atol=1e-3, rtol=1e-3)
-
-
 def test_one_class_and_features_that_are_not_finite_are_refused() -> None:
     with pytest.raises(RecognitionError, match="at least 2"):
-        Discriminants(ClassStatistics.of(_ROWS[:9], np.zeros(9, int), 1))
+        Spread(ClassStatistics.of(_ROWS[:9], np.zeros(9, int), 1))
     rows = _ROWS.copy()
     rows[0, 0] = np.nan
     with pytest.raises(RecognitionError, match="not finite"):
-        Discriminants(ClassStatistics.of(rows, _LABELS, 4))
+        Spread(ClassStatistics.of(rows, _LABELS, 4))
 
 
 def test_normalise_by_hand() -> None:
@@ -112,7 +94,7 @@ def test_likelihoods_are_scikit_learns_and_the_temperature_is_found() -> None:
 
 def test_novelty_tells_strangers_from_the_trained() -> None:
     rows = normalise(np.abs(_ROWS))
-    novelty = fit_novelty(Discriminants(ClassStatistics.of(rows, _LABELS, 4)))
+    novelty = fit_novelty(Spread(ClassStatistics.of(rows, _LABELS, 4)))
     strange = normalise(np.abs(_RNG.normal(size=(300, 9)) * 5))
     scores = np.concatenate([novelty.score(rows), novelty.score(strange)])
     is_strange = np.repeat([0, 1], [len(rows), len(strange)])
@@ -262,8 +244,14 @@ def test_duplicates_are_found_and_others_are_not() -> None:
 
 def _recogniser() -> Recogniser:
     rows = normalise(_ROWS)
-    found = Discriminants(ClassStatistics.of(rows, _LABELS, 4))
-    return Recogniser(_naming(), found.classifier(SHRINKAGES[2]), fit_novelty(found))
+    found = Spread(ClassStatistics.of(rows, _LABELS, 4))
+    classifier = LinearClassifier(
+        found.mean.astype(np.float32),
+        found.scale.astype(np.float32),
+        (found.centres / found.scale).astype(np.float32),
+        np.zeros(4, np.float32),
+    )
+    return Recogniser(_naming(), classifier, fit_novelty(found))
 
 
 def test_saved_and_loaded_it_says_the_same(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from pomona.errors import RecognitionError
-from pomona.recognition import FruitClassifier, FruitClassifierModel
+from pomona.recognition import FruitClassifier, FruitClassifierModel, learning
+from pomona.recognition.linear import softmax
 from pomona.recognition.normalising import normalise
 from pomona.recognition.saving import load_recogniser
 from pomona.storage import open_store
@@ -67,24 +68,24 @@ def test_fit_in_a_pipeline_save_and_load_in_a_fresh_process(
     assert done.stdout.strip() == repr(model.recogniser.recognise(rows)[0].tolist())
 
 
-def test_coefficients_are_those_of_scikit_learn(spark: SparkSession) -> None:
-    """Every class has as many rows, so that scikit-learn pools the covariance as we do."""
+@pytest.mark.parametrize("few", [0, 1 << 20])
+def test_answers_are_those_of_scikit_learn(
+    spark: SparkSession, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass of many tasks a step, and all steps in one task."""
+    monkeypatch.setattr(learning, "_FEW", few)
     frame = _frame(spark).withColumn("val", col("path").rlike("/5[0-9]_")).cache()
-    model = FruitClassifier(shrinkage=0.3, validationIndicatorCol="val").fit(frame)
+    model = FruitClassifier(regParam=0.03, validationIndicatorCol="val").fit(frame)
     local = frame.collect()
     rows = normalise(np.array([row.features for row in local]))
     labels = np.array([row.label for row in local])
     scaled = StandardScaler().fit(rows)
-    scale = np.where(scaled.var_ < 1e-12, 1, scaled.scale_)
-    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=[1 / 3] * 3)
-    theirs.fit((rows - scaled.mean_) / scale, labels)
-    # scikit-learn scales the rows once more before it shrinks, so a shrinkage differs a little;
-    # what it decides is compared, and the logits' differences in rank.
-    ours = model.recogniser.classifier.logits(rows)
-    reference = theirs.decision_function((rows - scaled.mean_) / scale)
-    assert (ours.argmax(axis=1) == reference.argmax(axis=1)).mean() > 0.98
-    centred = [x - x.mean(axis=1, keepdims=True) for x in (ours, reference)]
-    assert np.corrcoef(centred[0].ravel(), centred[1].ravel())[0, 1] > 0.99
+    standard = (rows - scaled.mean_) / np.where(scaled.var_ < 1e-12, 1, scaled.scale_)
+    theirs = LogisticRegression(C=1 / (0.03 * len(rows)), class_weight="balanced")
+    theirs.fit(standard, labels)
+    ours = softmax(model.recogniser.classifier.logits(rows))
+    assert model.classes == tuple(theirs.classes_)
+    np.testing.assert_allclose(ours, theirs.predict_proba(standard), atol=0.03)
 
 
 def test_vectors_and_numeric_labels_work_with_sparks_evaluator(spark: SparkSession) -> None:
@@ -117,7 +118,7 @@ def test_rows_of_a_test_split_do_not_train(spark: SparkSession) -> None:
         (lambda f: f.drop("features"), "There is no column 'features'"),
         (lambda f: f.withColumn("features", col("label")), "is of type string"),
         (lambda f: f.where("label = 'Kiwi'"), "at least 2 labels"),
-        (lambda f: f.where("path rlike '/[0-5]_'"), "rows validate"),
+        (lambda f: f.where("path rlike '/[0-5]_'"), "left to validate on"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(

@@ -80,8 +80,8 @@ def test_again_there_is_nothing_to_do(place: tuple[Path, Path]) -> None:
     assert found["evaluation"]["images"] > 0
     assert facts("train", output)["seconds"]["start"] == 0
     assert facts("evaluate", output)["seconds"]["start"] == 0
-    again = facts("train", output, "--shrinkage", "0.5")
-    assert again["classifier"]["shrinkage"] == 0.5
+    again = facts("train", output, "--penalty", "0.5")
+    assert again["classifier"]["penalty"] == 0.5
     assert facts("evaluate", output)["seconds"]["evaluate"] > 0
 
 
@@ -235,3 +235,21 @@ def test_a_file_with_weights_elsewhere_is_refused(place: tuple[Path, Path], tmp_
     done = pomona("predict", tmp_path, next(images.rglob("*.jpg")))
     assert done.returncode == 1
     assert "other files" in done.stderr
+
+
+def test_a_classifier_of_an_earlier_version_answers_but_is_not_evaluated(
+    place: tuple[Path, Path], tmp_path: Path
+) -> None:
+    images, output = place
+    shutil.copytree(output, tmp_path / "old")
+    manifest = tmp_path / "old" / "models" / "classifier" / "manifest.json"
+    facts_of = json.loads(manifest.read_text())
+    del facts_of["penalty"]
+    manifest.write_text(json.dumps(facts_of))
+    done = pomona("evaluate", tmp_path / "old")
+    assert done.returncode == 1
+    assert "earlier version" in done.stderr
+    assert "pomona train" in done.stderr
+    image = next((images / "Test").rglob("*.jpg"))
+    (told,) = facts("predict", tmp_path / "old", image)["predictions"]
+    assert told["verdict"]

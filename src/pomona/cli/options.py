@@ -169,12 +169,12 @@ Components = Annotated[
     ),
 ]
 
-Shrinkage = Annotated[
+Penalty = Annotated[
     float | None,
     typer.Option(
-        "--shrinkage",
-        metavar="SHARE",
-        help="Regularisation of the classifier, above 0 up to 1. Default: chosen.",
+        "--penalty",
+        metavar="NUMBER",
+        help="Penalty on the classifier's coefficients, above 0. Default: chosen.",
         rich_help_panel=_RECOGNISER,
     ),
 ]
@@ -307,7 +307,7 @@ NETWORK: dict[str, Any] = {
 }
 REDUCTION: dict[str, Any] = {"variance": Variance, "components": Components}
 RECOGNISER: dict[str, Any] = {
-    "shrinkage": Shrinkage,
+    "penalty": Penalty,
     "risk": Risk,
     "refuse": Refuse,
     "fruits": Fruits,

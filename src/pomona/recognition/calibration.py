@@ -1,7 +1,8 @@
-"""What held-out images teach: shrinkage, temperature, and from where on an answer is sure.
+"""What held-out images teach: penalty, temperature, and from where on an answer is sure.
 
 Temperature scaling after Guo et al., "On calibration of modern neural networks" (2017): all
-logits are divided by one number, chosen by the likelihood of images that did not train.
+logits are divided by one number of at least 1, chosen by the likelihood of images that did not
+train.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
-"""What is tried."""
-TEMPERATURES = np.geomspace(0.05, 500.0, 41)
-"""What is tried; a quarter apart, and the best is refined between its neighbours."""
+PENALTIES = (0.003, 0.01, 0.03, 0.1)
+"""What is tried; see docs/decisions/0019."""
+TEMPERATURES = np.geomspace(1.0, 500.0, 41)
+"""What is tried; a sixth apart, and the best is refined between its neighbours. None sharpens: what
+validates is often close to what trained, and would have every answer called certain."""
 LEAST_SURE = 0.5
 """No answer of a smaller probability is called sure, however well validation went."""
 _FEWEST = 0.05
@@ -28,7 +30,7 @@ _FEWEST = 0.05
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Sums over validation images, for every shrinkage and temperature; they can be added.
+    """Sums over validation images, for every penalty and temperature; they can be added.
 
     Attributes:
         count: images.
@@ -45,7 +47,7 @@ class Likelihoods:
         """Those of some images.
 
         Args:
-            logits: [n, c] for each shrinkage.
+            logits: [n, c] for each penalty.
             labels: [n], the true classes.
         """
         losses = np.zeros((len(logits), len(TEMPERATURES)))
@@ -67,9 +69,9 @@ class Likelihoods:
         )
 
     def best(self) -> tuple[int, float]:
-        """Index of the best shrinkage, and its best temperature.
+        """Index of the best penalty, and its best temperature.
 
-        A larger shrinkage is preferred while its loss is within one image in a hundred thousand.
+        A larger penalty is preferred while its loss is within one image in a hundred thousand.
         """
         lowest = self.losses.min(axis=1)
         tolerance = 1e-5 * self.count

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pomona.storage import Store
 
 _TOLD = (
-    "model", "run", "features_version", "split", "images", "shrinkage", "validation", "versions",
+    "model", "run", "features_version", "split", "images", "penalty", "validation", "versions",
     "sha256",
 )  # fmt: skip
 

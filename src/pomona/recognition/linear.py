@@ -1,15 +1,9 @@
-"""A linear classifier from class statistics: discriminant analysis with a shrunk covariance.
-
-Every feature is divided by its standard deviation; the covariance within classes, pooled over
-them, is shrunk towards a multiple of the identity (Friedman, "Regularized discriminant analysis",
-1989); and every class counts the same, however many images it has. With S the shrunk covariance
-and m a class's mean, the logit is x S^-1 m - m S^-1 m / 2 (Hastie et al., The Elements of
-Statistical Learning, eq. 4.10). docs/decisions/0007 says why not logistic regression.
-"""
+"""A linear classifier, and the units and axes in which it is learned."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,8 +53,10 @@ class LinearClassifier:
         return logits
 
 
-class Discriminants:
-    """What class statistics say, ready to give a classifier for any shrinkage.
+class Spread:
+    """How features spread, in all and within classes: what class statistics say.
+
+    Every feature is measured in its standard deviation.
 
     Args:
         statistics: of at least two classes, each with at least one row.
@@ -96,19 +92,11 @@ class Discriminants:
         self.total = (statistics.within + between) / outer
         """float64 [d, d], covariance of all rows in standard units."""
 
-    def classifier(self, shrinkage: float) -> LinearClassifier:
-        """The classifier for a shrinkage in (0, 1]."""
-        weights = np.linalg.solve(shrunk(self.within, shrinkage), self.centres.T).T
-        intercept = -0.5 * np.einsum("cd,cd->c", weights, self.centres)
-        # What all logits have in common changes nothing, and costs digits.
-        weights -= weights.mean(axis=0)
-        intercept -= intercept.mean()
-        return LinearClassifier(
-            self.mean.astype(np.float32),
-            self.scale.astype(np.float32),
-            (weights / self.scale).astype(np.float32),
-            intercept.astype(np.float32),
-        )
+    @cached_property
+    def axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Variances along the principal axes of all rows, falling, [d]; the axes, [d, d]."""
+        values, axes = np.linalg.eigh(self.total)
+        return np.maximum(values[::-1], 0), axes[:, ::-1]
 
 
 def shrunk(covariance: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:

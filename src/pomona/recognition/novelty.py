@@ -18,7 +18,7 @@ from pomona.recognition.linear import check_rows, shrunk
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pomona.recognition.linear import Discriminants
+    from pomona.recognition.linear import Spread
 
 AXES = 128
 """Principal axes that are looked along, at most."""
@@ -62,10 +62,9 @@ class Novelty:
         return score
 
 
-def fit_novelty(found: Discriminants) -> Novelty:
+def fit_novelty(found: Spread) -> Novelty:
     """The score for what the classifier was trained on."""
-    values, axes = np.linalg.eigh(found.total)
-    values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
+    values, axes = found.axes
     rank = max(1, min(AXES, int((values > 1e-6 * values[0]).sum())))
     values, axes = values[:rank], axes[:, :rank]
     within = shrunk(axes.T @ found.within @ axes, _SHRINKAGE)

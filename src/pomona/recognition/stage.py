@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.functions import array_to_vector
@@ -30,46 +26,28 @@ from pyspark.ml.util import (
     MLWritable,
     MLWriter,
 )
-from pyspark.sql.functions import arrow_udf, col, lit, struct  # type: ignore[attr-defined]
+from pyspark.sql.functions import arrow_udf, col, lit  # type: ignore[attr-defined]
 from pyspark.sql.types import NumericType
 
-from pomona.columns import lists_of, matrix_of
 from pomona.errors import RecognitionError
-from pomona.recognition.answering import Naming
-from pomona.recognition.calibration import (
-    SHRINKAGES,
-    Answers,
-    Calibration,
-    Likelihoods,
-    calibrate,
-)
+from pomona.recognition.frames import Recognise, blocks_of, survey_of
 from pomona.recognition.fruits import load_fruits
-from pomona.recognition.linear import Discriminants, softmax
-from pomona.recognition.normalising import normalise
-from pomona.recognition.novelty import fit_novelty
-from pomona.recognition.recogniser import Recogniser
+from pomona.recognition.learning import learn
 from pomona.recognition.saving import load_recogniser, save_recogniser
-from pomona.recognition.splitting import Role, Survey, plan_split
-from pomona.recognition.statistics import ClassStatistics
-from pomona.recognition.training import FEWEST_VALIDATING, merge_found
+from pomona.recognition.splitting import plan_split
 from pomona.schema import GROUP, PATH, SPLIT
 from pomona.spark.features import as_array, of_batches
-from pomona.spark.jobs import Told, translate
+from pomona.spark.kept import Kept
 from pomona.storage import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from numpy.typing import NDArray
     from pyspark.sql import Column, DataFrame
 
-    from pomona.recognition.splitting import Split
+    from pomona.recognition.recogniser import Recogniser
+
 
 _DATA = "data/"
 """Where the arrays of a saved model lie, beside Spark's ``metadata/``."""
-_KEYS = (PATH, "label", SPLIT, GROUP)
-
-Found = TypeVar("Found", ClassStatistics, Likelihoods, Answers)
 
 
 class _FruitParams(
@@ -83,10 +61,10 @@ class _FruitParams(
         "column for the verdict: sure, fruit, unsure, strange or not_fruit",
         typeConverter=TypeConverters.toString,
     )
-    shrinkage: Param[float] = Param(
+    regParam: Param[float] = Param(  # noqa: N815
         Params._dummy(),
-        "shrinkage",
-        "of the covariance, in (0, 1]; chosen on the validation rows where it is not set",
+        "regParam",
+        "penalty on the coefficients, above 0; chosen on the validation rows where it is not set",
         typeConverter=TypeConverters.toFloat,
     )
     risk: Param[float] = Param(
@@ -124,7 +102,7 @@ class FruitClassifier(
 
     Params: ``featuresCol`` (default ``features``; array of float or double, or Vector),
     ``labelCol`` (default ``label``; text or a number), ``predictionCol`` (of the label's kind),
-    ``probabilityCol`` (array, or Vector where the features are), ``verdictCol``, ``shrinkage``,
+    ``probabilityCol`` (array, or Vector where the features are), ``verdictCol``, ``regParam``,
     ``risk``, ``refuse``, ``validationIndicatorCol``.
 
     Examples:
@@ -151,7 +129,7 @@ class FruitClassifier(
         probabilityCol: str | None = None,
         validationIndicatorCol: str | None = None,
         verdictCol: str | None = None,
-        shrinkage: float | None = None,
+        regParam: float | None = None,
         risk: float | None = None,
         refuse: float | None = None,
     ) -> None:
@@ -168,7 +146,7 @@ class FruitClassifier(
         probabilityCol: str | None = None,
         validationIndicatorCol: str | None = None,
         verdictCol: str | None = None,
-        shrinkage: float | None = None,
+        regParam: float | None = None,
         risk: float | None = None,
         refuse: float | None = None,
     ) -> FruitClassifier:
@@ -184,72 +162,36 @@ class FruitClassifier(
                 validate, or fewer than two classes.
             TableError: rows that are null or of several lengths.
         """
-        shrinkages, risk, refuse = self._checked()
+        penalty = self.getOrDefault(self.regParam) if self.isDefined(self.regParam) else None
+        risk, refuse = self.getOrDefault(self.risk), self.getOrDefault(self.refuse)
+        if not 0 <= risk < 1 or not 0 < refuse < 1 or (penalty is not None and penalty <= 0):
+            raise RecognitionError(
+                "regParam, risk or refuse is out of range.",
+                "Give a regParam above 0; risk and refuse are shares.",
+            )
         rows = self._rows(dataset)
-        survey = _survey(rows)
+        survey = survey_of(rows)
         classes = tuple(sorted({label for _, label in survey.labels}))
         if len(classes) < 2:
             raise RecognitionError(
                 f"A classifier needs rows of at least 2 labels; there are {len(classes)}.",
                 "Set labelCol to the column of labels.",
             )
-        known = (
-            None if self.isDefined(self.validationIndicatorCol) else plan_split(survey, test=False)
-        )
-        read = _Read(classes, known)
-        of_role = {
-            role: _gathered(
-                rows, read, role, _Statistics(len(classes)), ClassStatistics, "gathering statistics"
+        marked = self.isDefined(self.validationIndicatorCol)
+        split = None if marked else plan_split(survey, test=False)
+        with Kept(blocks_of(rows, classes, split)) as blocks:
+            learned = learn(
+                blocks, classes, load_fruits(), penalty=penalty, risk=risk, refuse=refuse
             )
-            for role in (Role.TRAIN, Role.VALIDATE)
-        }
-        training, validating = of_role[Role.TRAIN], of_role[Role.VALIDATE]
-        if training is None or not training.counts.all():
+        if learned.left_out:
             raise RecognitionError(
-                "Some labels have no row to train on.",
+                f"Some labels have no row to train on: {', '.join(learned.left_out[:5])}.",
                 "Leave their rows out, or mark fewer of them for validation.",
             )
-        if validating is None or validating.rows < FEWEST_VALIDATING:
-            raise RecognitionError(
-                f"Fewer than {FEWEST_VALIDATING} rows validate.",
-                "Set validationIndicatorCol, or give more rows of each group or run of frames.",
-            )
-        found = Discriminants(training)
-        tried = [found.classifier(shrinkage) for shrinkage in shrinkages]
-        likelihoods = _gathered(
-            rows, read, Role.VALIDATE, _Likelihood(tried), Likelihoods, "choosing the shrinkage"
-        )
-        assert likelihoods is not None  # the same rows as above
-        chosen, temperature = likelihoods.best()
-        fruits = load_fruits().fruits_of(classes)
-        naming = Naming(classes, fruits, Calibration(temperature, 1, 1, 0, risk))
-        learned = Recogniser(naming, tried[chosen], fit_novelty(found))
-        answers = _gathered(
-            rows, read, Role.VALIDATE, _Answer(learned), Answers, "setting the thresholds"
-        )
-        assert answers is not None
-        both = Discriminants(training.merge(validating))
-        calibration = calibrate(answers, temperature, risk=risk, refuse=refuse)
-        recogniser = Recogniser(
-            Naming(classes, fruits, calibration),
-            both.classifier(shrinkages[chosen]),
-            fit_novelty(both),
-        )
         numeric = isinstance(dataset.schema[self.getLabelCol()].dataType, NumericType)
-        model = FruitClassifierModel(recogniser, numeric=numeric)
+        model = FruitClassifierModel(learned.recogniser, numeric=numeric)
         model._resetUid(self.uid)
         return self._copyValues(model)
-
-    def _checked(self) -> tuple[tuple[float, ...], float, float]:
-        shrinkages: tuple[float, ...] = SHRINKAGES
-        if self.isDefined(self.shrinkage):
-            shrinkages = (self.getOrDefault(self.shrinkage),)
-        risk, refuse = self.getOrDefault(self.risk), self.getOrDefault(self.refuse)
-        if not 0 < shrinkages[0] <= 1 or not 0 <= risk < 1 or not 0 < refuse < 1:
-            raise RecognitionError(
-                "shrinkage, risk or refuse is no share.", "Give numbers between 0 and 1."
-            )
-        return shrinkages, risk, refuse
 
     def _rows(self, dataset: DataFrame) -> DataFrame:
         """The columns that are needed, under fixed names and of fixed types."""
@@ -305,7 +247,7 @@ class FruitClassifierModel(Model, _FruitParams, MLReadable["FruitClassifierModel
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         name = self.getFeaturesCol()
-        work = _Recognise(self.recogniser)
+        work = Recognise(self.recogniser)
         udf = arrow_udf(
             of_batches(work), "struct<label:string,probability:array<float>,verdict:string>"
         )
@@ -357,137 +299,3 @@ def _features(dataset: DataFrame, name: str) -> Column:
     return as_array(
         dataset, name, stage="The classifier", param="featuresCol", error=RecognitionError
     )
-
-
-class _Read:
-    """Runs on the workers: a batch to the features and labels of one role."""
-
-    def __init__(self, classes: tuple[str, ...], split: Split | None) -> None:
-        self._classes = classes
-        self._split = split
-
-    def __call__(
-        self, batch: pa.RecordBatch, role: Role
-    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        if self._split is None:
-            marks = pc.fill_null(batch.column("mark"), False).to_numpy(zero_copy_only=False)
-            wanted = marks if role == Role.VALIDATE else ~marks
-        else:
-            found = self._split.roles(*(batch.column(name).to_pylist() for name in _KEYS))
-            wanted = found == role
-        some = batch.filter(pa.array(wanted))
-        labels = pc.index_in(some.column("label"), value_set=pa.array(self._classes, pa.string()))
-        if not some.num_rows:
-            return np.empty((0, 0), np.float32), np.empty(0, np.intp)
-        return normalise(matrix_of(some.column("features"))), labels.to_numpy().astype(np.intp)
-
-
-class _Statistics:
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
-
-    def __call__(self, rows: NDArray[np.float32], labels: NDArray[np.intp]) -> ClassStatistics:
-        return ClassStatistics.of(rows, labels, self._classes)
-
-
-class _Likelihood:
-    def __init__(self, tried: list[Any]) -> None:
-        self._tried = tried
-
-    def __call__(self, rows: NDArray[np.float32], labels: NDArray[np.intp]) -> Likelihoods:
-        return Likelihoods.of([one.logits(rows) for one in self._tried], labels)
-
-
-class _Answer:
-    def __init__(self, learned: Recogniser) -> None:
-        self._learned = learned
-
-    def __call__(self, rows: NDArray[np.float32], labels: NDArray[np.intp]) -> Answers:
-        naming = self._learned.naming
-        probabilities = softmax(
-            self._learned.classifier.logits(rows), naming.calibration.temperature
-        )
-        novelty = self._learned.novelty.score(rows)
-        return Answers.of(probabilities, labels, naming.fruit_index, novelty)
-
-
-class _Gather(Generic[Found]):
-    """Runs on the workers: a batch to one packed result in its first row, nothing in the others."""
-
-    def __init__(self, read: _Read, role: Role, work: Callable[..., Found]) -> None:
-        self._read = read
-        self._role = role
-        self._work: Callable[..., Found] = work
-
-    def __call__(self, rows: pa.StructArray) -> pa.Array:
-        features, labels = self._read(pa.RecordBatch.from_struct_array(rows), self._role)
-        found = _packed(self._work(features, labels)) if len(labels) else None
-        return pa.array([found, *[None] * (len(rows) - 1)], pa.binary())
-
-
-def _gathered(
-    rows: DataFrame,
-    read: _Read,
-    role: Role,
-    work: Callable[..., Found],
-    kind: type[Found],
-    describe: str,
-) -> Found | None:
-    """What the workers found in the rows of a role, merged; None where there are no such rows."""
-    # Nondeterministic, lest the filter below makes Spark gather everything twice.
-    gather = arrow_udf(
-        of_batches(Told(_Gather(read, role, work), describe)), "binary"
-    ).asNondeterministic()
-    packed = rows.select(gather(struct(*rows.columns)).alias("found"))
-    try:
-        parts = packed.where(col("found").isNotNull()).rdd.map(
-            lambda row: _unpacked(kind, row.found)
-        )
-        found: Found | None = parts.treeAggregate(None, merge_found, merge_found)
-    except Exception as error:
-        raise translate(error, describe) from error
-    return found
-
-
-def _survey(rows: DataFrame) -> Survey:
-    """Paths, labels, splits and groups, looked at on the workers."""
-
-    def look(some: Iterable[Any]) -> Iterator[Survey]:
-        survey = Survey()
-        for row in some:
-            survey.see([row.path or ""], [row.label], [row.split], [row.group])
-        yield survey
-
-    keys = rows.select(*_KEYS)
-    try:
-        return keys.rdd.mapPartitions(look).treeAggregate(Survey(), Survey.merge, Survey.merge)
-    except Exception as error:
-        raise translate(error, "looking at labels") from error
-
-
-def _packed(found: Any) -> bytes:
-    sink = io.BytesIO()
-    np.savez(sink, **vars(found))
-    return sink.getvalue()
-
-
-def _unpacked(kind: type[Found], data: bytes) -> Found:
-    with np.load(io.BytesIO(bytes(data)), allow_pickle=False) as arrays:
-        values = {name: arrays[name] for name in arrays.files}
-    return kind(**{name: v.item() if v.ndim == 0 else v for name, v in values.items()})
-
-
-class _Recognise:
-    """Runs on the workers: features to label, probabilities and verdict."""
-
-    def __init__(self, recogniser: Recogniser) -> None:
-        self._recogniser = recogniser
-
-    def __call__(self, rows: pa.ListArray) -> pa.Array:
-        naming = self._recogniser.naming
-        probabilities, novelty = self._recogniser.recognise(matrix_of(rows))
-        labels = pa.array(naming.classes).take(pa.array(probabilities.argmax(axis=1)))
-        verdicts = pa.array(naming.verdicts(probabilities, novelty), pa.string())
-        return pa.StructArray.from_arrays(
-            [labels, lists_of(probabilities), verdicts], ["label", "probability", "verdict"]
-        )

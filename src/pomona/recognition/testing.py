@@ -13,17 +13,20 @@ import numpy as np
 from pomona.recognition.calibration import by_fruit
 from pomona.recognition.duplicates import BINS, Duplicates
 from pomona.recognition.evaluation import Tally, share
-from pomona.recognition.linear import Discriminants, LinearClassifier, softmax
+from pomona.recognition.learning import Block, descend
+from pomona.recognition.linear import LinearClassifier, Spread, softmax
+from pomona.recognition.regression import Descent, Problem
 from pomona.recognition.splitting import Role
 from pomona.recognition.statistics import ClassStatistics
-from pomona.recognition.training import Shipped, merge_found, merge_pairs
+from pomona.recognition.training import Shipped
 from pomona.reduction.job import spread
 from pomona.schema import GROUP, SPLIT
 from pomona.spark.jobs import run_chunks, tree_reduce
+from pomona.spark.kept import Kept
 from pomona.spark.session import slots_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
     from pyspark import Broadcast, SparkContext
@@ -208,24 +211,48 @@ class _Folds:
         )
 
 
-class _GatherFolds:
-    """Worker's part: statistics of every fold, and of the rows that only train."""
+class _ReadFolds:
+    """Worker's part: data files to blocks whose rows know their fold."""
 
     def __init__(self, reading: Broadcast[Reading], folds: Broadcast[_Folds]) -> None:
         self._reading = reading
         self._folds = folds
 
-    def __call__(self, files: list[str]) -> tuple[ClassStatistics | None, ...]:
-        reading, found = self._reading.value, [None] * (FOLDS + 1)
+    def __call__(self, files: list[str]) -> Iterator[Block]:
+        reading = self._reading.value
         for rows in reading.rows(files, *_EVERYTHING):
-            folds = self._folds.value.of(rows, reading.classes)
-            for fold in np.unique(folds).tolist():
-                mine = folds == fold
-                part = ClassStatistics.of(
-                    rows.features[mine], rows.labels[mine], len(reading.classes)
-                )
-                found[fold] = merge_found(found[fold], part)
-        return tuple(found)
+            yield Block(rows.features, rows.labels, self._folds.value.of(rows, reading.classes))
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Class statistics of all rows, and how many each fold has of each class."""
+
+    statistics: ClassStatistics
+    counts: NDArray[np.int64]
+
+    def merge(self, other: _Sums) -> _Sums:
+        return _Sums(self.statistics.merge(other.statistics), self.counts + other.counts)
+
+
+class _GatherFolds:
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+
+    def __call__(self, block: Block) -> _Sums:
+        counts = np.zeros((FOLDS + 1, self._classes), np.int64)
+        np.add.at(counts, (block.folds, block.labels), 1)  # those that only train come last
+        return _Sums(ClassStatistics.of(block.features, block.labels, self._classes), counts)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Images by fold, and whether label and fruit are right."""
+
+    images: Counter[tuple[int, bool, bool]]
+
+    def merge(self, other: _Counts) -> _Counts:
+        return _Counts(self.images + other.images)
 
 
 class _AnswerFolds:
@@ -233,36 +260,29 @@ class _AnswerFolds:
 
     def __init__(
         self,
-        reading: Broadcast[Reading],
-        folds: Broadcast[_Folds],
-        learned: Broadcast[dict[int, tuple[LinearClassifier, NDArray[np.intp]]]],
+        learned: dict[int, tuple[LinearClassifier, NDArray[np.intp]]],
         fruits: NDArray[np.intp],
         temperature: float,
     ) -> None:
-        self._reading = reading
-        self._folds = folds
         self._learned = learned
         self._fruits = fruits
         self._temperature = temperature
 
-    def __call__(self, files: list[str]) -> Counter[tuple[int, bool, bool]]:
-        reading, found = self._reading.value, Counter[tuple[int, bool, bool]]()
-        for rows in reading.rows(files, *_EVERYTHING):
-            folds = self._folds.value.of(rows, reading.classes)
-            for fold, (classifier, classes) in self._learned.value.items():
-                mine = folds == fold
-                if not mine.any():
-                    continue
-                logits = classifier.logits(rows.features[mine])
-                probabilities = softmax(logits, self._temperature)
-                labels = rows.labels[mine]
-                right = classes[logits.argmax(axis=1)] == labels
-                summed = by_fruit(probabilities, self._fruits[classes])
-                fruit_right = summed.argmax(axis=1) == self._fruits[labels]
-                found.update(
-                    zip([fold] * len(labels), right.tolist(), fruit_right.tolist(), strict=True)
-                )
-        return found
+    def __call__(self, block: Block) -> _Counts:
+        found = Counter[tuple[int, bool, bool]]()
+        for fold, (classifier, classes) in self._learned.items():
+            some = block.only(block.folds == fold)
+            if not len(some.labels):
+                continue
+            logits = classifier.logits(some.features)[:, classes]
+            probabilities = softmax(logits, self._temperature)
+            right = classes[logits.argmax(axis=1)] == some.labels
+            summed = by_fruit(probabilities, self._fruits[classes])
+            fruit_right = summed.argmax(axis=1) == self._fruits[some.labels]
+            found.update(
+                zip([fold] * len(right), right.tolist(), fruit_right.tolist(), strict=True)
+            )
+        return _Counts(found)
 
 
 def leave_out(
@@ -271,7 +291,7 @@ def leave_out(
     reading: Reading,
     labelled: Labelled,
     naming: Naming,
-    shrinkage: float,
+    penalty: float,
 ) -> dict[str, Any] | None:
     """Train without some groups, and try to name these; five times, until each was left out.
 
@@ -288,32 +308,28 @@ def leave_out(
     tasks = spread(features.files(), slots_of(context))
     fruits = naming.fruit_index
     with Shipped(context) as ship:
-        read, shipped = ship(reading), ship(folds)
-        parts = tree_reduce(
-            context,
-            tasks,
-            _GatherFolds(read, shipped),
-            merge_pairs,
-            describe="gathering statistics of groups",
-        )
-        learned = {}
-        for fold in range(FOLDS):
-            others = [part for index, part in enumerate(parts) if index != fold and part]
-            if parts[fold] is None or not others:
-                continue
-            statistics = reduce(ClassStatistics.merge, others)
-            have = np.flatnonzero(statistics.counts)
-            if len(have) >= 2:
-                found = Discriminants(statistics.only(have))
-                learned[fold] = found.classifier(shrinkage), have
-        counts = tree_reduce(
-            context,
-            tasks,
-            _AnswerFolds(read, shipped, ship(learned), fruits, naming.calibration.temperature),
-            _added,
-            describe="answering groups that were left out",
-        )
-    return _told(folds, counts)
+        read = _ReadFolds(ship(reading), ship(folds))
+        with Kept.of(context, tasks, read, describe="reading features") as blocks:
+            gather = _GatherFolds(len(reading.classes))
+            sums = blocks.reduce(gather, describe="gathering statistics of groups")
+            everything = Spread(sums.statistics)
+            left = {}
+            for fold in range(FOLDS):
+                trained = sums.counts.sum(axis=0) - sums.counts[fold]
+                if sums.counts[fold].any() and np.count_nonzero(trained) >= 2:
+                    problem = Problem.balanced(penalty, trained.astype(np.float64), fold)
+                    left[fold] = Descent(everything, problem)
+            every = np.arange(len(reading.classes))
+            found = descend(blocks, every, tuple(left.values()), sums.statistics.rows)
+            learned = {
+                fold: (classifier, np.flatnonzero(descent.problem.weights))
+                for (fold, descent), classifier in zip(left.items(), found, strict=True)
+            }
+            counts = blocks.reduce(
+                _AnswerFolds(learned, fruits, naming.calibration.temperature),
+                describe="answering groups that were left out",
+            )
+    return _told(folds, counts.images)
 
 
 def _fold(labelled: Labelled, classes: tuple[str, ...], naming: Naming) -> _Folds | None:
@@ -340,12 +356,6 @@ def _fold(labelled: Labelled, classes: tuple[str, ...], naming: Naming) -> _Fold
         for index, label in enumerate(names)
     }
     return _Folds(False, folds) if folds else None
-
-
-def _added(
-    left: Counter[tuple[int, bool, bool]], right: Counter[tuple[int, bool, bool]]
-) -> Counter[tuple[int, bool, bool]]:
-    return left + right
 
 
 def _told(folds: _Folds, counts: Counter[tuple[int, bool, bool]]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pomona.storage import Store
 
 _SIDE = 300
-_LEFT, _BOTTOM, _TOP, _RIGHT = 44, 40, 10, 14
-_PAIRS, _WORST, _CLASSES = 12, 8, 200
+_LEFT, _BOTTOM, _TOP, _RIGHT = 44, 40, 10, 26
+_PAIRS, _WORST, _LOOKALIKES, _CLASSES = 12, 8, 4, 200
 _MUCH = 0.05
 """Share of seen test images from which the report says that the test flatters."""
 
@@ -38,17 +38,33 @@ def _facts(found: dict[str, Any]) -> dict[str, Any]:
         (row for row in found["classes"] if row["recall"]["images"]),
         key=lambda row: (row["recall"]["share"], row["label"]),
     )
+    confusions, worst = found["confusions"][:_PAIRS], found["worst"][:_WORST]
+    lookalikes = duplicates["pairs"][:_LOOKALIKES]
     return {
         **found,
+        "pictured": _pictured(confusions, worst, lookalikes),
+        "lookalikes": lookalikes,
         "seen": seen,
         "flatters": seen > _MUCH * count,
         "tested": classes[:_CLASSES],
         "tested_left": max(0, len(classes) - _CLASSES),
-        "confusions": found["confusions"][:_PAIRS],
-        "worst": found["worst"][:_WORST],
+        "confusions": confusions,
+        "worst": worst,
         "reliability_chart": reliability(found["reliability"]),
         "coverage_chart": coverage(found["risk_coverage"]),
     }
+
+
+def _pictured(
+    confusions: Sequence[dict[str, Any]],
+    worst: Sequence[dict[str, Any]],
+    lookalikes: Sequence[dict[str, Any]],
+) -> list[str]:
+    """Paths of the images that the template shows, the most important first."""
+    paths = [path for row in confusions for path in (row["path"], row["answer_path"])]
+    paths += [row["path"] for row in worst]
+    paths += [path for row in lookalikes for path in (row["path"], row["training"])]
+    return list(dict.fromkeys(path for path in paths if path))
 
 
 def reliability(bins: Sequence[dict[str, Any]]) -> Markup:

@@ -87,6 +87,21 @@ class Told(Generic[Payload, Result]):
             raise _marked(error, self._describe) from error
 
 
+class ToldItems(Generic[Payload, Result]):
+    """The same for a function whose result is an iterator."""
+
+    def __init__(self, work: Callable[[Payload], Iterator[Result]], describe: str) -> None:
+        self._work = work
+        self._describe = describe
+
+    def __call__(self, payload: Payload) -> Iterator[Result]:
+        """Do the work, item by item."""
+        try:
+            yield from self._work(payload)
+        except Exception as error:
+            raise _marked(error, self._describe) from error
+
+
 def _marked(error: Exception, describe: str) -> RuntimeError:
     """An error whose text survives the way through Java, for people in front, for us behind."""
     last = traceback.extract_tb(error.__traceback__)[-1]

@@ -85,7 +85,7 @@ def _wanted(run: Run, table: FruitTable) -> dict[str, Any]:
         "model": ledger.model,
         "features_version": run.features.version,
         "asked": {
-            "shrinkage": settings.shrinkage,
+            "penalty": settings.penalty,
             "risk": settings.risk,
             "refuse": settings.refuse,
             "fruits": _digest(sorted(table.fruits.items())),
@@ -121,7 +121,7 @@ def _train(run: Run) -> None:
             run.features,
             reading,
             table,
-            shrinkage=settings.shrinkage,
+            penalty=settings.penalty,
             risk=settings.risk,
             refuse=settings.refuse,
         )
@@ -129,9 +129,9 @@ def _train(run: Run) -> None:
             **wanted,
             "run": ledger.run,
             "split": reading.split.how,
-            "images": trained.images,
+            "images": trained.rows,
             "labels_left_out": list(trained.left_out),
-            "shrinkage": trained.shrinkage,
+            "penalty": trained.penalty,
             "validation": trained.validation,
             "versions": versions(""),
         }
@@ -140,8 +140,8 @@ def _train(run: Run) -> None:
     ledger.classifier = _brief({**about, "classes": trained.recogniser.naming.classes})
     run.observer.note(
         f"{len(trained.recogniser.naming.classes):,} classes trained on "
-        f"{trained.images['train']:,} images; {trained.validation['accuracy']:.1%} right on "
-        f"{trained.images['validate']:,} validation images"
+        f"{trained.rows['train']:,} images; {trained.validation['accuracy']:.1%} right on "
+        f"{trained.rows['validate']:,} validation images"
     )
 
 
@@ -170,6 +170,11 @@ def _evaluate(run: Run) -> None:
             f"{run.output} has other features than those that the classifier was trained on.",
             "Run `pomona train OUTPUT` again.",
         )
+    if "penalty" not in manifest:
+        raise RecognitionError(
+            f"The classifier of {run.output} is of an earlier version of Pomona.",
+            "Run `pomona train OUTPUT` again; until then `pomona predict` answers with it.",
+        )
     ledger.model = str(manifest["model"])
     known = _read(run, FOLDER + EVALUATION)
     if known is not None and known.get("classifier") == manifest["sha256"]:
@@ -191,9 +196,7 @@ def _evaluate(run: Run) -> None:
             raise RecognitionError(
                 "No labelled image is left to test on.", "Give more images of each label."
             )
-        left_out = leave_out(
-            context, run.features, reading, labelled, naming, manifest["shrinkage"]
-        )
+        left_out = leave_out(context, run.features, reading, labelled, naming, manifest["penalty"])
         facts = {
             "classifier": manifest["sha256"],
             "model": ledger.model,
@@ -227,7 +230,7 @@ def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "classes": len(manifest["classes"]),
         "images": manifest["images"],
-        "shrinkage": manifest["shrinkage"],
+        "penalty": manifest["penalty"],
         "validation": manifest["validation"],
         "split": manifest["split"],
     }
