@@ -107,10 +107,10 @@ def _measure(bench: Bench, name: str, file: Path, about: dict[str, Any], *, agai
     try:
         found = work(bench)
     except BenchmarkError as error:
-        found = {"error": str(error)[:500]}
+        found = {"error": str(error)}
     except Exception as error:  # noqa: BLE001 - one broken part does not stop the rest
         traceback.print_exc()
-        found = {"error": f"{type(error).__name__}: {error}"[:500]}
+        found = {"error": str(BenchmarkError(f"{type(error).__name__}: {error}"))}
     found |= {"commit": about["commit"], "took": round(time.monotonic() - begin, 1)}
     file.write_text(json.dumps(found, indent=1))
     told = f"failed: {found['error']}" if "error" in found else f"{found['took']:.0f} s"

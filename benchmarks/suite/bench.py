@@ -124,4 +124,4 @@ def attempt(found: dict[str, Any], name: str, work: Any) -> None:
         work()
     except BenchmarkError as error:
         print(f"  {name}: {error}", flush=True)
-        found.setdefault("failed", {})[name] = str(error)[:300]
+        found.setdefault("failed", {})[name] = str(error)

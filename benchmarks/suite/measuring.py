@@ -22,6 +22,10 @@ _LAST_SECONDS = 15.0
 class BenchmarkError(Exception):
     """A command that failed or took too long; the part it belongs to has no result."""
 
+    def __str__(self) -> str:
+        """What happened, without folders of this machine: it is kept with the result."""
+        return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", super().__str__())[:300]
+
 
 @dataclass(frozen=True)
 class Measured:
