@@ -21,6 +21,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck src/pomona/cluster/bootstrap.sh
 
 test: setup
 	$(BIN)/pytest
