@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shlex
@@ -17,11 +16,13 @@ from pomona.errors import ClusterError, UsageError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from asyncssh import SSHClientConnection, SSHKey
+    from asyncssh import SSHClientConnection, SSHClientConnectionOptions, SSHKey
+    from asyncssh.known_hosts import SSHKnownHosts
 
 _PATIENCE = 15.0
 """Seconds until a host that does not answer counts as down."""
 _PIECE = 1 << 18
+_USUAL_PORT = 22
 _TARGET = re.compile(
     r"(?:(?P<user>[^@\s]+)@)?(?P<host>[^@\s:]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d+))?"
 )
@@ -216,18 +217,24 @@ async def connect(target: str, login: Login) -> AsyncIterator[Remote]:
             return False
 
     try:
-        settings = asyncssh.SSHClientConnectionOptions(
-            **options, host=host, client_factory=Client, connect_timeout=_PATIENCE
+        settings = await asyncssh.SSHClientConnectionOptions.construct(
+            None, config=(), host=host, **options
         )
-        if settings.known_hosts is None:
-            raise ClusterError(
-                f"{target}: ~/.ssh/config turns off the check of its host key.",
-                "Give --known-hosts FILE, or take UserKnownHostsFile none out.",
-            )
-        trusted = settings.known_hosts or _own_known_hosts()
-        connection = await asyncssh.connect(host, options=settings)
+        files = [login.known_hosts] if login.known_hosts else _known_files(target, settings)
+        known = asyncssh.import_known_hosts("\n".join(map(_text_of, files)))
+        connection = await asyncssh.connect(
+            host,
+            options=settings,
+            client_factory=Client,
+            # Given in any case: left out, the configuration could turn the check off.
+            known_hosts=known,
+            server_host_key_algs=_preferred(known, settings),
+            connect_timeout=settings.connect_timeout or _PATIENCE,
+            # A cut that nobody tells of ends the connection after three of these.
+            keepalive_interval=_PATIENCE,
+        )
     except asyncssh.HostKeyNotVerifiable as error:
-        raise _distrusted(target, trusted, presented, error) from error
+        raise _distrusted(target, known, files[0], presented, error) from error
     except asyncssh.PermissionDenied as error:
         user = options.get("username") or settings.username
         raise ClusterError(
@@ -241,17 +248,10 @@ async def connect(target: str, login: Login) -> AsyncIterator[Remote]:
             f"{target}: the key {login.key or 'of ~/.ssh'} cannot be used: {error}.",
             "A key with a passphrase has to be in the agent (ssh-add FILE); leave --key out then.",
         ) from error
-    except asyncssh.KeyExchangeFailed as error:
-        raise ClusterError(
-            f"{target}: no way to exchange keys: {error}. The kind of key that is known for it "
-            "is not one that it has.",
-            f"If the host was set up anew, see its key there (ssh-keygen -lf "
-            f"/etc/ssh/ssh_host_ed25519_key.pub), then: {_renew(host, options)}",
-        ) from error
     except (TimeoutError, OSError, asyncssh.Error) as error:
         raise _unreachable(target, error) from error
     except ValueError as error:
-        raise ClusterError(f"{target}: ~/.ssh/config or {trusted_name(login)}: {error}.") from error
+        raise ClusterError(f"{target}: ~/.ssh/config or {files[0]}: {error}.") from error
     try:
         yield Remote(target, connection)
     except (OSError, asyncssh.Error) as error:
@@ -264,11 +264,6 @@ async def connect(target: str, login: Login) -> AsyncIterator[Remote]:
             await connection.wait_closed()
 
 
-def trusted_name(login: Login) -> str:
-    """The file of known hosts that counts, as it is called in messages."""
-    return login.known_hosts or "~/.ssh/known_hosts"
-
-
 @dataclass(frozen=True)
 class _Presented:
     """A host key that was not trusted."""
@@ -279,13 +274,46 @@ class _Presented:
     key: SSHKey
 
 
-def _own_known_hosts() -> list[str]:
-    usual = Path("~/.ssh/known_hosts").expanduser()
-    return [str(usual)] if os.access(usual, os.R_OK) else []
+def _known_files(target: str, settings: SSHClientConnectionOptions) -> list[str]:
+    """The files of known hosts that ``ssh`` would look into, the user's first.
+
+    Raises:
+        ClusterError: the configuration says that there is none, which turns off the check.
+    """
+    user: Any = settings.config.get("UserKnownHostsFile", ["~/.ssh/known_hosts"])
+    all_users: Any = settings.config.get("GlobalKnownHostsFile", ["/etc/ssh/ssh_known_hosts"])
+    if not user:
+        raise ClusterError(
+            f"{target}: ~/.ssh/config turns off the check of its host key.",
+            "Give --known-hosts FILE, or take UserKnownHostsFile none out.",
+        )
+    return [str(Path(file).expanduser()) for file in (*user, *all_users)]
+
+
+def _text_of(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _preferred(known: SSHKnownHosts, settings: SSHClientConnectionOptions) -> list[str]:
+    """Kinds of host keys, first those that are known of the host, as ``ssh`` has them.
+
+    Left to itself, the library asks for no others, and a changed host is one that hangs up.
+    """
+    from asyncssh import match_known_hosts
+    from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
+
+    port = settings.port if settings.port != _USUAL_PORT else None
+    keys = match_known_hosts(known, settings.host_key_alias or settings.host, "", port)[0]
+    names = [name for key in keys for name in key.sig_algorithms]
+    names += [*get_default_certificate_algs(), *get_default_public_key_algs()]
+    return [name.decode("ascii") for name in dict.fromkeys(names)]
 
 
 def _distrusted(
-    target: str, trusted: Any, presented: list[_Presented], error: Exception
+    target: str, known: SSHKnownHosts, file: str, presented: list[_Presented], error: Exception
 ) -> ClusterError:
     """Why a host key was refused: the host is unknown, or it was another one before."""
     import asyncssh
@@ -293,18 +321,13 @@ def _distrusted(
     if not presented:
         return ClusterError(f"{target}: its host key is refused: {_plain(error)}.")
     seen = presented[-1]
-    port = seen.port if seen.port != 22 else None
-    files = trusted if isinstance(trusted, list) else [trusted]
-    known: list[Any] = []
-    for file in files:
-        with suppress(OSError, ValueError):
-            known += asyncssh.match_known_hosts(str(file), seen.host, seen.address, port)[0]
+    port = seen.port if seen.port != _USUAL_PORT else None
+    before = asyncssh.match_known_hosts(known, seen.host, seen.address, port)[0]
     fingerprint = seen.key.get_fingerprint()
     kind = seen.key.get_algorithm()
     scan = f"ssh-keyscan{f' -p {port}' if port else ''} -t {_short(kind)} {seen.host}"
-    file = str(files[0]) if files else "~/.ssh/known_hosts"
     compare = f"ssh-keygen -lf /etc/ssh/ssh_host_{_short(kind)}_key.pub"
-    if known:
+    if before:
         name = f"[{seen.host}]:{port}" if port else seen.host
         return ClusterError(
             f"{target}: its host key has CHANGED: it shows {fingerprint} ({kind}), and another one "
@@ -316,13 +339,6 @@ def _distrusted(
         f"{target}: its host key is not known: {fingerprint} ({kind}).",
         f"Compare with `{compare}` on the host itself; if it is the same: {scan} >> {file}",
     )
-
-
-def _renew(host: str, options: dict[str, Any]) -> str:
-    port = options.get("port")
-    name = f"[{host}]:{port}" if port else host
-    scan = f"ssh-keyscan{f' -p {port}' if port else ''} {host}"
-    return f"ssh-keygen -R '{name}' and {scan} >> ~/.ssh/known_hosts"
 
 
 def _short(algorithm: str) -> str:
@@ -338,7 +354,7 @@ def _unreachable(target: str, error: BaseException) -> ClusterError:
         why, fix = "its name cannot be resolved", "See that the name is spelled right."
     elif isinstance(error, ConnectionRefusedError):
         why, fix = "it refuses the connection", "See that its sshd runs, and at that port."
-    elif isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    elif isinstance(error, TimeoutError):
         why, fix = f"it does not answer within {_PATIENCE:.0f} s", ""
     else:
         why, fix = f"it cannot be reached: {_plain(error)}", ""
