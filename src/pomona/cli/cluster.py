@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pomona.cli import deploy
 from pomona.cli import options as o
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ Name = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
+    deploy.register(cluster_app)
     app.add_typer(cluster_app, name="cluster")
 
 

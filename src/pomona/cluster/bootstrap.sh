@@ -2,6 +2,7 @@
 # Makes this host the master or a worker of a Pomona cluster, or undoes that. Run it as root.
 #
 #   bootstrap.sh [SETTINGS]    install or update, then start; SETTINGS is /etc/pomona/cluster.env
+#   bootstrap.sh --prepare     what of that takes long: check the host and unpack the archive
 #   bootstrap.sh --status      what runs here, a line each
 #   bootstrap.sh --stop        stop, and stay stopped after a restart of the host
 #   bootstrap.sh --remove      stop, and remove everything that the first form made
@@ -176,7 +177,7 @@ make_folders() {
     chmod 640 "$POMONA_SECRET_FILE"
 }
 
-# Unpack the archive, once for each content, and let `current` lead to it.
+# Unpack the archive, once for each content.
 unpack() {
     id=$(printf %.16s "$POMONA_ARCHIVE_SHA256")
     release=$POMONA_PREFIX/releases/$id
@@ -230,6 +231,10 @@ END
         rm -f "$POMONA_PREFIX/releases/$id.tar.gz.partial"
         say "unpacked release $id"
     fi
+}
+
+# Let `current` lead to the release.
+choose() {
     home=$release/pomona-env
     if [ "$(readlink "$POMONA_PREFIX/current" 2>/dev/null)" != "$home" ]; then
         ln -sfn "$home" "$POMONA_PREFIX/current.new"
@@ -555,7 +560,7 @@ remove() {
     say "removed"
 }
 
-install() {
+prepare() {
     settings=$1
     read_settings "$settings"
     check_settings
@@ -568,6 +573,11 @@ install() {
     make_user
     make_folders
     unpack
+}
+
+install() {
+    prepare "$1"
+    choose
     set_firewall
     write_files
     if [ "$settings" != $ETC/cluster.env ]; then
@@ -614,6 +624,7 @@ main() {
                 --supervise) supervise "$2" ;;
             esac
             ;;
+        --prepare) prepare "${2:-$ETC/cluster.env}" ;;
         -*) fail "There is no option $1; see --help." ;;
         *) install "${1:-$ETC/cluster.env}" ;;
     esac

@@ -171,19 +171,16 @@ async def _deploy(plan: Plan, before: Cluster | None, tell: Tell) -> Cluster:
         await remote.write(f"{ETC}/cluster.env", settings.render(), 0o644)
         if plan.archive.release not in one.releases:
             await _upload(remote, plan.archive, tell)
+            news[remote.target] = await _bootstrap(remote, "--prepare")
 
     async def start(remote: Remote) -> None:
         await remote.become_root()
-        done = await remote.as_root(
-            f"sh {PREFIX}/bootstrap.sh && rm -f {PREFIX}/{plan.archive.release}.tar.gz"
-        )
-        lines = [line.removeprefix("pomona: ") for line in done.out.splitlines()]
-        if done.code:
-            why = done.err.splitlines()[-1] if done.err else f"code {done.code}"
-            raise ClusterError(f"{remote.target}: {why.removeprefix('pomona: ')}")
-        news = "; ".join(lines[:-1]) or "nothing to change"
-        tell(f"{remote.target}: {_ROLES[plan.role(remote.target)]}: {news}")
+        told = news.get(remote.target, []) + (await _bootstrap(remote, ""))[:-1]
+        await remote.as_root(f"rm -f {PREFIX}/{plan.archive.release}.tar.gz")
+        role = _ROLES[plan.role(remote.target)]
+        tell(f"{remote.target}: {role}: {'; '.join(told) or 'nothing to change'}")
 
+    news: dict[str, list[str]] = {}
     laid = await each(list(plan.hosts), plan.login, lay)
     failed = failures(laid)
     if plan.master in failed:
@@ -257,7 +254,7 @@ def _misfits(
 ) -> Iterator[tuple[str, ClusterError]]:
     """Hosts that cannot become what the plan wants."""
     seen: dict[str, str] = {}
-    mine = hashlib.sha256(secret.read_bytes()).hexdigest()
+    mine = hashlib.sha256(secret.read_bytes().strip()).hexdigest()
     for target, host in found.items():
         other = seen.setdefault(host.address, target)
         if other != target:
@@ -361,6 +358,19 @@ async def _upload(remote: Remote, archive: Archive, tell: Tell) -> None:
     size = archive.path.stat().st_size
     tell(f"{remote.target}: sending the archive, {size / 1e6:,.0f} MB")
     await remote.send(archive.path, path, lambda _: None)
+
+
+async def _bootstrap(remote: Remote, option: str) -> list[str]:
+    """Run the script; what it did.
+
+    Raises:
+        ClusterError: it could not.
+    """
+    done = await remote.as_root(f"sh {PREFIX}/bootstrap.sh {option}")
+    if done.code:
+        why = done.err.splitlines()[-1] if done.err else f"code {done.code}"
+        raise ClusterError(f"{remote.target}: {why.removeprefix('pomona: ')}")
+    return [line.removeprefix("pomona: ") for line in done.out.splitlines()]
 
 
 async def _drop(target: str, plan: Plan, tell: Tell) -> None:

@@ -137,7 +137,8 @@ class SshCluster:
             return NodeState(node, running, f"the master counts it as {facts['state'].lower()}")
         memory = facts["memory"] / _MEBI_A_GIBI
         used = f", {facts['coresused']} in use" if facts["coresused"] else ""
-        return NodeState(node, running, f"{facts['cores']} cores{used}, {memory:.1f} GiB")
+        cores = f"{facts['cores']} core{'' if facts['cores'] == 1 else 's'}"
+        return NodeState(node, running, f"{cores}{used}, {memory:.1f} GiB")
 
 
 async def each(
