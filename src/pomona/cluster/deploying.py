@@ -26,6 +26,7 @@ from pomona.cluster.host import (
 from pomona.cluster.record import Cluster, Node
 from pomona.cluster.ssh import each, failures, master_page, remove_from
 from pomona.errors import ClusterError, UsageError
+from pomona.spark.session import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -293,7 +294,7 @@ def _secret_of(name: str, before: Cluster | None) -> Path:
     """The file of the cluster's secret, made where there is none."""
     path = record.make_folder(name) / "secret"
     if before is None or not path.exists():
-        record.write_private(path, secrets.token_urlsafe(48) + "\n")
+        write_private(path, secrets.token_urlsafe(48) + "\n")
     return path
 
 
