@@ -84,28 +84,24 @@ def deploy_cluster(
     from pomona.cli.terminal import print_json, reporting, result, say
 
     with reporting(verbose=verbose, resume="Run the same command again to go on."):
-        from pomona.cluster.archive import open_archive
+        from pomona.cluster.archive import open_archive, own_archive
         from pomona.cluster.connection import Login
         from pomona.cluster.deploying import Plan, deploy
-        from pomona.errors import UsageError
 
-        if archive is None:
-            raise UsageError(
-                "An archive has to be given.", "Make one with pomona cluster pack; then --archive."
-            )
+        tell = (lambda _: None) if quiet else say
         login = Login(user, _absolute(key), _absolute(known_hosts))
         plan = Plan(
             name=name,
             targets=tuple(hosts),
             master=master_host or hosts[0],
             login=login,
-            archive=open_archive(archive),
+            archive=open_archive(archive or own_archive(tell)),
             cores=cores,
             memory=memory,
             firewall=firewall,
             drop=drop,
         )
-        cluster = deploy(plan, (lambda _: None) if quiet else say)
+        cluster = deploy(plan, tell)
         if as_json:
             print_json(
                 {

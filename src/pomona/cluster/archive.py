@@ -8,12 +8,14 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from platformdirs import user_cache_path
+
+from pomona.cluster.packing import MANIFEST, environment_facts, pack
 from pomona.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-_MANIFEST = "pomona-env/pomona-env.json"
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ def open_archive(path: Path) -> Archive:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         # Read as a stream: the manifest comes first, and then the rest is not unpacked.
         with tarfile.open(path, "r|gz") as tar:
-            manifest = next((one for one in tar if one.name == _MANIFEST), None)
+            manifest = next((one for one in tar if one.name == MANIFEST), None)
             opened = tar.extractfile(manifest) if manifest is not None else None
             if opened is None:
-                raise ValueError(f"there is no {_MANIFEST} in it")
+                raise ValueError(f"there is no {MANIFEST} in it")
             facts = json.loads(opened.read())
         glibc = tuple(int(part) for part in str(facts["glibc"]).split("."))
         machine = str(facts["machine"])
@@ -66,3 +68,23 @@ def open_archive(path: Path) -> Archive:
     names = ("pomona", "python", "spark", "java")
     versions = {name: str(facts[name]) for name in names if name in facts}
     return Archive(path, sha256, machine, glibc, versions)
+
+
+def own_archive(tell: Callable[[str], None]) -> Path:
+    """The archive of this installation, packed anew only where something in it has changed.
+
+    It lies in the user's cache folder, alone: an older one goes.
+
+    Raises:
+        ClusterError: it cannot be packed.
+    """
+    state = hashlib.sha256(json.dumps(environment_facts(), sort_keys=True).encode()).hexdigest()
+    folder = user_cache_path("pomona") / "environments"
+    path = folder / f"{state[:16]}.tar.gz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        pack(path, tell)
+        for other in folder.glob("*.tar.gz"):
+            if other != path:
+                other.unlink(missing_ok=True)
+    return path
