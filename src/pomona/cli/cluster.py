@@ -120,6 +120,9 @@ def logs(
     lines: Annotated[
         int, typer.Option("--lines", "-n", metavar="N", min=1, help="Last lines of each.")
     ] = 20,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")
+    ] = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Print the last lines of the logs of a cluster."""
@@ -128,7 +131,7 @@ def logs(
     with reporting(verbose=verbose):
         from pomona.cluster.kinds import handle
 
-        for line in handle(_only(name)).logs(node, lines):
+        for line in handle(_only(name)).logs(node, lines, follow=follow):
             result(line)
 
 
