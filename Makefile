@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint docs roles failures bench cluster clean
+.PHONY: setup demo test lint docs roles failures bench cluster deployment clean
 
 setup: $(VENV)/.installed
 
@@ -41,6 +41,9 @@ bench: setup
 
 cluster: setup
 	$(BIN)/python benchmarks/cluster.py trials
+
+deployment: setup
+	$(BIN)/python benchmarks/deployment.py
 
 clean:
 	rm -rf demo $(VENV)

@@ -76,13 +76,17 @@ class Started:
                 continue
         return found
 
-    def when(self, seen: Callable[[], bool], strike: int) -> None:
-        """Send a signal as soon as something can be seen."""
+    def await_sight(self, seen: Callable[[], bool], every: float = 0.002) -> None:
+        """Wait until something can be seen."""
         until = time.monotonic() + _LIMIT
         while not seen():
             assert self._process.poll() is None, self._process.communicate()[1]
             assert time.monotonic() < until, "it was never seen"
-            time.sleep(0.002)
+            time.sleep(every)
+
+    def when(self, seen: Callable[[], bool], strike: int) -> None:
+        """Send a signal as soon as something can be seen."""
+        self.await_sight(seen)
         self._process.send_signal(strike)
 
     def end(self) -> tuple[int, str]:

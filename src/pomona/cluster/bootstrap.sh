@@ -279,6 +279,7 @@ spark.network.crypto.enabled true
 spark.network.crypto.cipher AES/GCM/NoPadding
 spark.network.crypto.saslFallback false
 spark.master.rest.enabled false
+spark.decommission.enabled true
 spark.ui.killEnabled false
 spark.worker.cleanup.enabled true
 spark.worker.cleanup.interval 1800

@@ -355,7 +355,7 @@ def _unreachable(target: str, error: BaseException) -> ClusterError:
     elif isinstance(error, ConnectionRefusedError):
         why, fix = "it refuses the connection", "See that its sshd runs, and at that port."
     elif isinstance(error, TimeoutError):
-        why, fix = f"it does not answer within {_PATIENCE:.0f} s", ""
+        why, fix = "it does not answer", ""
     else:
         why, fix = f"it cannot be reached: {_plain(error)}", ""
     return ClusterError(

@@ -141,9 +141,9 @@ async def _deploy(plan: Plan, before: Cluster | None, tell: Tell) -> Cluster:
     if errors := failures(surveyed):
         raise _failure(errors, "Nothing was changed on any host.")
     found: dict[str, _Found] = surveyed
-    secret = _secret_of(plan.name, before)
-    if errors := dict(_misfits(plan, found, before, secret)):
+    if errors := dict(_misfits(plan, found, before)):
         raise _failure(errors, "Nothing was changed on any host.")
+    secret = _secret_of(plan.name, before)
     cluster = _record_of(plan, found, secret, tell)
     record.save(cluster)
     members = tuple(
@@ -251,11 +251,11 @@ async def _survey(remote: Remote) -> _Found:
 
 
 def _misfits(
-    plan: Plan, found: dict[str, _Found], before: Cluster | None, secret: Path
+    plan: Plan, found: dict[str, _Found], before: Cluster | None
 ) -> Iterator[tuple[str, ClusterError]]:
     """Hosts that cannot become what the plan wants."""
     seen: dict[str, str] = {}
-    mine = hashlib.sha256(secret.read_bytes().strip()).hexdigest()
+    mine = hashlib.sha256(before.secret().encode()).hexdigest() if before is not None else ""
     for target, host in found.items():
         other = seen.setdefault(host.address, target)
         if other != target:
@@ -279,7 +279,7 @@ def _misfits(
                     "Run pomona cluster pack on a system as old as that, or take a newer one.",
                 ),
             )
-        elif host.cluster and (host.cluster != plan.name or (before and host.secret != mine)):
+        elif host.cluster and (host.cluster != plan.name or host.secret != mine):
             yield (
                 target,
                 ClusterError(
