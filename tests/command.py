@@ -21,6 +21,7 @@ def pomona(
     *arguments: str | Path,
     env: dict[str, str] | None = None,
     before: Sequence[str] = (),
+    limit: float = _LIMIT,
     **options: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, with another one before it where given."""
@@ -28,7 +29,7 @@ def pomona(
         [*before, sys.executable, "-m", "pomona", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=_LIMIT,
+        timeout=limit,
         env=os.environ | (env or {}),
         **options,
     )
