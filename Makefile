@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint checkov docs roles failures bench cluster clean
+.PHONY: setup demo test lint checkov docs roles failures bench cluster deployment clean
 
 setup: $(VENV)/.installed
 
@@ -21,6 +21,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck src/pomona/cluster/bootstrap.sh
 	$(BIN)/cfn-lint -r eu-west-1 eu-central-1 -- src/pomona/cloud/template.yaml
 
 # In an environment of its own: checkov pins older versions of what Pomona uses.
@@ -50,6 +51,9 @@ bench: setup
 
 cluster: setup
 	$(BIN)/python benchmarks/cluster.py trials
+
+deployment: setup
+	$(BIN)/python benchmarks/deployment.py
 
 clean:
 	rm -rf demo $(VENV) .checkov

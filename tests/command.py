@@ -21,6 +21,7 @@ def pomona(
     *arguments: str | Path,
     env: dict[str, str] | None = None,
     before: Sequence[str] = (),
+    limit: float = _LIMIT,
     **options: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, with another one before it where given."""
@@ -28,7 +29,7 @@ def pomona(
         [*before, sys.executable, "-m", "pomona", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=_LIMIT,
+        timeout=limit,
         env=os.environ | (env or {}),
         **options,
     )
@@ -76,13 +77,17 @@ class Started:
                 continue
         return found
 
-    def when(self, seen: Callable[[], bool], strike: int) -> None:
-        """Send a signal as soon as something can be seen."""
+    def await_sight(self, seen: Callable[[], bool], every: float = 0.002) -> None:
+        """Wait until something can be seen."""
         until = time.monotonic() + _LIMIT
         while not seen():
             assert self._process.poll() is None, self._process.communicate()[1]
             assert time.monotonic() < until, "it was never seen"
-            time.sleep(0.002)
+            time.sleep(every)
+
+    def when(self, seen: Callable[[], bool], strike: int) -> None:
+        """Send a signal as soon as something can be seen."""
+        self.await_sight(seen)
         self._process.send_signal(strike)
 
     def end(self) -> tuple[int, str]:

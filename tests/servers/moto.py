@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def moto_server() -> Iterator[str]:
-    """The URL of a server, empty, and gone afterwards."""
+def moto_server(address: str = "127.0.0.1") -> Iterator[str]:
+    """The URL of a server at an address of this machine, empty, and gone afterwards."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pomona.cli import deploy
 from pomona.cli import options as o
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ Name = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
+    deploy.register(cluster_app)
     app.add_typer(cluster_app, name="cluster")
 
 
@@ -118,6 +120,9 @@ def logs(
     lines: Annotated[
         int, typer.Option("--lines", "-n", metavar="N", min=1, help="Last lines of each.")
     ] = 20,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")
+    ] = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Print the last lines of the logs of a cluster."""
@@ -126,7 +131,7 @@ def logs(
     with reporting(verbose=verbose):
         from pomona.cluster.kinds import handle
 
-        for line in handle(_only(name)).logs(node, lines):
+        for line in handle(_only(name)).logs(node, lines, follow=follow):
             result(line)
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pomona.settings import Settings
 
+_KEYS = re.compile(
+    r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|(DEFAULT_)?REGION|ENDPOINT_URL)"
+)
 _SPARKS_OWN = re.compile(r"local(\[|\Z)|yarn\Z|k8s://")
 
 
@@ -36,19 +39,21 @@ def with_cluster(settings: Settings) -> Settings:
     if found is None:
         return settings
     conf = found.driver_conf()
-    if found.kind == "local":
-        conf |= _credentials()
+    conf |= _credentials(found.kind)
     changed = {"master": found.master, "spark_conf": conf | settings.spark_conf}
     return settings.model_copy(update=changed)
 
 
-def _credentials() -> dict[str, str]:
-    """The AWS settings of this process, for executors of the same user on the same machine.
+def _credentials(kind: str) -> dict[str, str]:
+    """The AWS settings of this process's environment, for its executors.
 
-    Those of workers elsewhere are their own: nothing of the driver's is sent to them.
+    On this machine all of them. On machines reached by SSH, which are the same person's and whose
+    RPC is encrypted, the keys and where they are for, but no names of files. Workers on AWS have
+    a role: nothing of the driver's is sent to them.
     """
-    return {
-        f"spark.executorEnv.{name}": value
-        for name, value in os.environ.items()
-        if name.startswith("AWS_")
-    }
+    names = [name for name in os.environ if name.startswith("AWS_")]
+    if kind == "aws":
+        names = []
+    elif kind == "ssh":
+        names = [name for name in names if _KEYS.match(name)]
+    return {f"spark.executorEnv.{name}": os.environ[name] for name in names}

@@ -41,8 +41,11 @@ class ClusterHandle(Protocol):
     def status(self) -> list[NodeState]:
         """Every node as it is now; a host that does not answer counts as not running."""
 
-    def logs(self, node: str | None, lines: int) -> Iterator[str]:
-        """The last lines of one node's log, or of every node's, each line with its node's name."""
+    def logs(self, node: str | None, lines: int, *, follow: bool = False) -> Iterator[str]:
+        """The last lines of one node's log, or of every node's, each line with its node's name.
+
+        With ``follow`` also what is added to the nodes' own logs, until the reader stops.
+        """
 
     def stop(self) -> bool:
         """End its processes and keep its files; False where none ran."""

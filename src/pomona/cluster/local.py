@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ _ADDRESS = "127.0.0.1"
 _PATIENCE = 120.0
 """Seconds that master and workers have to come up."""
 _DAY = 86_400
+_GLANCE = 0.3
 SETTINGS = {
     "spark.authenticate": "true",
     "spark.network.crypto.enabled": "true",
@@ -184,7 +185,7 @@ class LocalCluster:
         }
         return [_state(node, alive[node.name], facts, by_port) for node in nodes]
 
-    def logs(self, node: str | None, lines: int) -> Iterator[str]:
+    def logs(self, node: str | None, lines: int, *, follow: bool = False) -> Iterator[str]:
         """The last lines of each log; a worker's newest executor has its own."""
         chosen = [one for one in self._cluster.nodes if node in (None, one.name)]
         if not chosen:
@@ -200,6 +201,10 @@ class LocalCluster:
                 except OSError:
                     continue
                 yield from (f"{name}: {line.rstrip()}" for line in last)
+        if follow:
+            yield from _added(
+                {one.name: self._cluster.folder / "logs" / f"{one.name}.log" for one in chosen}
+            )
 
     def stop(self) -> bool:
         """End the processes, workers first, so that none of them reports a lost master."""
@@ -270,3 +275,17 @@ def _alone(name: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _added(logs: dict[str, Path]) -> Iterator[str]:
+    """Lines that are added to logs from now on, without end."""
+    with ExitStack() as stack:
+        streams = {}
+        for name, path in logs.items():
+            stream = stack.enter_context(path.open(encoding="utf-8", errors="replace"))
+            stream.seek(0, os.SEEK_END)
+            streams[name] = stream
+        while True:
+            for name, stream in streams.items():
+                yield from (f"{name}: {line.rstrip()}" for line in stream)
+            time.sleep(_GLANCE)

@@ -86,7 +86,7 @@ def pack(path: Path, tell: Callable[[str], None] = lambda _: None) -> Packed:
     try:
         with tempfile.TemporaryDirectory(prefix="pomona-pack-") as scratch, fresh.open("wb") as raw:
             tell("collecting the packages")
-            facts = _facts()
+            facts = environment_facts()
             members = _Members()
             members.add_bytes(MANIFEST, json.dumps(facts, indent=2).encode())
             _add_interpreter(members, Path(scratch))
@@ -105,7 +105,7 @@ def pack(path: Path, tell: Callable[[str], None] = lambda _: None) -> Packed:
     return Packed(path, sha256, path.stat().st_size, facts)
 
 
-def _facts() -> dict[str, Any]:
+def environment_facts() -> dict[str, Any]:
     """The manifest: what hosts are told of the archive before they unpack it."""
     import pyspark
 
