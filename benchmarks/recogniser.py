@@ -1,7 +1,7 @@
 """The classifier on frozen features: four tasks whose splits do not leak, and refusing what is
 no fruit.
 
-    python benchmarks/recogniser.py DATA --model pomona-s2 --model mobilenet.onnx [--cache DIR]
+    python benchmarks/recogniser.py DATA --model pomona-s3 --model mobilenet.onnx [--cache DIR]
 
 DATA is the folder of fruits360-33.tar, fruits360-varieties.tar, grocery.tar and tiny-imagenet.tar.
 Prints a table, and with ``--json`` one object a line. The penalty and the temperature of each

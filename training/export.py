@@ -1,8 +1,8 @@
 """The trained network as an ONNX file, with a JSON file beside it that says what it is.
 
-    python training/export.py --checkpoint out/checkpoint.pt --views views --output out
+    python training/export.py --checkpoint out/checkpoint.pt --views views-1 --output out
 
-writes ``pomona-s2.onnx`` and ``pomona-s2.json``, and prints the largest difference between the
+writes ``pomona-s3.onnx`` and ``pomona-s3.json``, and prints the largest difference between the
 trained network and the file (see ``verify.py``). A checkpoint of training under way will do.
 
 The graph is written node by node: it is a plain chain, and a file made this way holds nothing
@@ -41,7 +41,7 @@ TRAINED_ON = (
     "what is held out; features of MobileNetV2 with ImageNet weights (Apache-2.0) as a target"
 )
 LICENCE = "Apache-2.0"
-NAME = "pomona-s2"
+NAME = "pomona-s3"
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
 """Measures network files against each other: the same photographs, the same linear classifier.
 
     python training/measure.py --data ../shared/data --cache cache \\
-        --network pomona-s2.onnx:96 --network ../shared/data/mobilenet_v2_imagenet.onnx:224
+        --network pomona-s3.onnx:96 --network ../shared/data/mobilenet_v2_imagenet.onnx:224
 
 prints one JSON object a network and measurement. Any file from ``image`` uint8 [n, h, w, 3] to
 ``features`` can be measured; the number after the colon is the side of its input. Photographs that
-are not square are squeezed. The training of pomona-s2 saw nothing of what is tried here, but for
+are not square are squeezed. The training of pomona-s3 saw nothing of what is tried here, but for
 the train part of ``street``; the classifiers are fitted on photographs that it saw.
 """
 

@@ -1,6 +1,6 @@
 """Whether the ONNX file computes what the trained network computes, and what bf16 makes of it.
 
-    python training/verify.py --network out/pomona-s2.onnx --views views
+    python training/verify.py --network out/pomona-s3.onnx --views views
 
 needs no checkpoint: it prints, for the held-out photographs of each data set, how far ONNX Runtime
 and OpenVINO are apart in fp32, and how far OpenVINO in bf16 is from fp32.

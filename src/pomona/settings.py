@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     environment: str | None = None
     """An archive of ``pomona cluster pack`` that workers without this Pomona run."""
 
-    model: str = "pomona-s2"
+    model: str = "pomona-s3"
     """A network of the catalogue, or the path of an ONNX file."""
     size: Annotated[int | None, Field(ge=16, le=2048)] = None
     """Side of the image in pixels, for a network that takes any size."""

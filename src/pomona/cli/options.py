@@ -100,7 +100,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FILE",
-        help="A built-in network, or an ONNX file. Default: pomona-s2.",
+        help="A built-in network, or an ONNX file. Default: pomona-s3.",
         rich_help_panel=_NETWORK,
     ),
 ]

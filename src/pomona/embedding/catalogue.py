@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pomona.storage import StorageOptions
 
-DEFAULT_MODEL = "pomona-s2"
+DEFAULT_MODEL = "pomona-s3"
 """The network that ships with the package (training/README.md says how it was made)."""
 
 

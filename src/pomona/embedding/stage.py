@@ -60,7 +60,7 @@ class ImageEmbedder(Transformer, EmbedderParams, MLReadable["ImageEmbedder"], ML
     - ``rejectCol`` (default ``reject``): a struct of stage, reason and message; where the column is
       there already, as that of ``pomona.images``, its rejects stay;
     - ``handleInvalid``: ``keep`` (default), ``skip`` or ``error``;
-    - ``model`` (default ``pomona-s2``): a name, or the path or ``s3://`` address of an ONNX file;
+    - ``model`` (default ``pomona-s3``): a name, or the path or ``s3://`` address of an ONNX file;
     - ``size``, ``mean``, ``scale``: what such a file leaves open, as for ``pomona embed``;
     - ``precision``: ``fp32`` (default) or ``bf16``;
     - ``engine``: ``openvino``, ``onnxruntime``, or ``auto`` (default): OpenVINO, and ONNX Runtime

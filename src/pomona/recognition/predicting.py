@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pomona.storage import Location
 
-_BUILT_IN = "pomona-s2"
+_BUILT_IN = "pomona-s3"
 _UNCALIBRATED = Calibration(1.0, 0.9, 0.9, float("inf"), 0.0)
 """Of a network that says nothing of its own: a guess, and said to be one."""
 
