@@ -28,20 +28,26 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws_home: Path) 
 
 @pytest.mark.parametrize("given", ["grove", _URL])
 def test_a_known_cluster_brings_what_a_driver_needs(given: str) -> None:
-    _recorded("ssh")
+    _recorded("aws")
     found = with_cluster(load_settings(master=given, spark_conf={"spark.a": "2"}))
     assert found.master == _URL
     assert found.spark_conf["spark.authenticate.secret"] == "hush"
     assert found.spark_conf["spark.a"] == "2"  # what was given wins
-    assert not [key for key in found.spark_conf if "AWS_" in key]
+    assert not [key for key in found.spark_conf if "AWS_" in key]  # workers there have a role
     assert "hush" not in json.dumps(found.model_dump(mode="json"))
 
 
-def test_executors_on_this_machine_get_the_commands_credentials_and_the_ledger_does_not() -> None:
-    _recorded("local")
+@pytest.mark.parametrize("kind", ["local", "ssh"])
+def test_executors_get_the_commands_credentials_and_the_ledger_does_not(
+    kind: ClusterKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _recorded(kind)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/on/this/machine")
     found = with_cluster(load_settings(master="grove"))
     key = found.spark_conf["spark.executorEnv.AWS_ACCESS_KEY_ID"]
     secret = found.spark_conf["spark.executorEnv.AWS_SECRET_ACCESS_KEY"]
+    here = "spark.executorEnv.AWS_SHARED_CREDENTIALS_FILE" in found.spark_conf
+    assert here == (kind == "local")
     told = json.dumps(found.model_dump(mode="json"))
     assert key not in told
     assert secret not in told
