@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PASSES = 20
 """Over the rows, at most."""
-ENOUGH = 3e-3
+ENOUGH = 0.0003
 """Nats an image that one more step would promise, below which there is none."""
 _CURVATURE = 0.25
 """Of Böhning's one half: a bound is larger than the curvature near the end."""
