@@ -89,8 +89,6 @@ def write_network(
         "features": "features",
         "logits": "logits",
         "dimension": DIMENSION,
-        # Its names have to be those of the exported file, on a phone that computes in fp32.
-        "precision": "fp32",
         "sha256": hashlib.sha256(content).hexdigest(),
         "description": DESCRIPTION,
         "licence": LICENCE,

@@ -9,7 +9,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from pomona.recognition import regression
+from pomona.recognition import learning, regression
+from pomona.recognition.learning import Block, Thin
 from pomona.recognition.linear import LinearClassifier, Spread, softmax
 from pomona.recognition.regression import PASSES, Descent, Problem, Slopes
 from pomona.recognition.statistics import ClassStatistics
@@ -88,3 +89,18 @@ def test_a_start_in_other_units_is_the_same_classifier() -> None:
     found, _ = _down(Descent(spread, problem), 1)
     moved = Descent(other, problem, found).classifier
     np.testing.assert_allclose(moved.logits(_ROWS), found.logits(_ROWS), atol=1e-3)
+
+
+def test_of_many_rows_the_same_number_of_each_class_is_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A class of few keeps all of them, and a fold its first of each class."""
+    monkeypatch.setattr(learning, "ENOUGH_ROWS", 90)
+    labels = np.repeat([0, 1, 2], [300, 60, 9])
+    folds = np.where(np.arange(len(labels)) % 60 == 17, 0, -1).astype(np.int8)
+    rows = np.arange(len(labels), dtype=np.float32)[:, None]
+    some = Thin(np.bincount(labels).astype(np.float64))(Block(rows, labels, folds))
+    assert np.bincount(some.labels).tolist() == [31, 31, 9]
+    assert set(zip(some.labels, some.folds, strict=True)) == set(zip(labels, folds, strict=True))
+    gaps = np.diff(some.features[(some.labels == 0) & (some.folds < 0), 0])
+    assert gaps.min() >= 10 and gaps.max() <= 11

@@ -1,13 +1,14 @@
 """Learning a recogniser from labelled blocks of rows that lie on the workers.
 
-One pass gathers class statistics. Softmax regressions of several penalties then go down together,
-a pass a step; a pass over the rows that validate chooses the penalty and the temperature, another
-sets the thresholds. At last the chosen one goes on with the rows that validated as well. What
-comes to the driver is the size of the classifiers.
+One pass gathers class statistics. Softmax regressions of several penalties then go down together
+on a part of the rows, a pass a step; a pass over the rows that validate chooses the penalty and
+the temperature, another sets the thresholds. At last the chosen one goes on with all rows, those
+that validated too. What comes to the driver is the size of the classifiers.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ from pomona.recognition.statistics import ClassStatistics
 from pomona.spark.kept import merge_found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -43,6 +45,11 @@ TRAINS, VALIDATES = -1, 0
 """Folds of rows, where there is one part to validate on."""
 _FEW = 16 << 20
 """Numbers in the features that one worker holds without being asked: 64 MiB."""
+ENOUGH_ROWS = 16_384
+"""Of more rows, about so many are taken where several classifiers are learned to be compared: the
+same number of each class, evenly spaced along a film."""
+_LAST = 8
+"""Passes over many rows, at most, for the one that was chosen: it begins near its end."""
 FEWEST_VALIDATING = 10
 """Fewer rows than this say nothing of calibration."""
 
@@ -64,6 +71,37 @@ class Block:
     def only(self, rows: NDArray[np.bool_]) -> Block:
         """Some of the rows."""
         return Block(self.features[rows], self.labels[rows], self.folds[rows])
+
+
+class Thin:
+    """Takes every so manieth row of a class and fold, the first of each at least.
+
+    Args:
+        counts: [c], rows of each class in all.
+    """
+
+    def __init__(self, counts: NDArray[np.floating]) -> None:
+        share = np.ceil(ENOUGH_ROWS / max(1, int(np.count_nonzero(counts))))
+        self.steps = np.maximum(1, np.ceil(counts / share)).astype(np.intp)
+
+    def __call__(self, block: Block) -> Block:
+        """The rows of a block that are taken."""
+        kinds = block.labels.astype(np.int64) * 256 + block.folds
+        order = np.argsort(kinds, kind="stable")
+        _, begins, counts = np.unique(kinds[order], return_index=True, return_counts=True)
+        places = np.empty(len(kinds), np.intp)
+        places[order] = np.arange(len(kinds)) - np.repeat(begins, counts)
+        return block.only(places % self.steps[block.labels] == 0)
+
+
+def thinned(
+    blocks: Kept[Block], counts: NDArray[np.floating]
+) -> AbstractContextManager[Kept[Block]]:
+    """The rows that suffice to compare classifiers: all, where they are few."""
+    thin = Thin(counts)
+    if (thin.steps == 1).all():
+        return nullcontext(blocks)
+    return blocks.mapped(thin, describe="choosing images to compare classifiers on")
 
 
 @dataclass(frozen=True)
@@ -125,8 +163,13 @@ def learn(
     counts = sides.training.counts[have]
     penalties = PENALTIES if penalty is None else (penalty,)
     count = int(counts.sum()) + validating
-    problems = [Problem.balanced(one, counts, VALIDATES) for one in penalties]
-    tried = descend(blocks, have, [Descent(spread, problem) for problem in problems], count)
+    with thinned(blocks, sides.counts) as few:
+        some = sides if few is blocks else few.reduce(_Gather(len(classes)), describe="counting")
+        problems = [
+            Problem.balanced(one, some.training.counts[have], VALIDATES) for one in penalties
+        ]
+        descents = [Descent(spread, problem) for problem in problems]
+        tried = descend(few, have, descents, int(some.counts.sum()))
     likelihoods = blocks.reduce(_Try(have, tried), describe="choosing the penalty")
     chosen, temperature = likelihoods.best()
     fruits = table.fruits_of(names)
@@ -139,7 +182,7 @@ def learn(
     both = sides.both(have)
     everything = Spread(both)
     final = Descent(everything, Problem.balanced(penalties[chosen], both.counts), tried[chosen])
-    (classifier,) = descend(blocks, have, [final], count)
+    (classifier,) = descend(blocks, have, [final], count, _LAST)
     sure = answers.confidence >= calibration.sure
     return Learned(
         Recogniser(Naming(names, fruits, calibration), classifier, fit_novelty(everything)),
@@ -158,7 +201,11 @@ def learn(
 
 
 def descend(
-    blocks: Kept[Block], have: NDArray[np.intp], descents: Sequence[Descent], rows: int
+    blocks: Kept[Block],
+    have: NDArray[np.intp],
+    descents: Sequence[Descent],
+    rows: int,
+    most: int = PASSES,
 ) -> tuple[LinearClassifier, ...]:
     """Go down until nothing is left to gain; problems of one spread share the passes.
 
@@ -166,52 +213,43 @@ def descend(
         blocks: the rows.
         have: labels that are classes, in their order.
         descents: where to begin.
-        rows: about how many there are; few are gone over in one task, since starting tasks for
-            every pass would take longer than the passes.
+        rows: about how many there are; few are gone over in one task for each problem, since
+            starting tasks for every pass would take longer than the passes.
+        most: passes over many rows.
     """
     if not descents:
         return ()
     if rows * len(descents[0].classifier.mean_) <= _FEW:
-        found: tuple[LinearClassifier, ...] = blocks.at_once(
-            _Descend(have, descents), describe="training the classifier"
-        )
-        return found
-
-    def add_up(work: _Slope) -> Slopes:
-        slopes: Slopes = blocks.reduce(work, describe="training the classifier")
-        return slopes
-
-    return _descended(have, descents, add_up)
-
-
-def _descended(
-    have: NDArray[np.intp], descents: Sequence[Descent], add_up: Callable[[_Slope], Slopes]
-) -> tuple[LinearClassifier, ...]:
-    for _ in range(PASSES):
+        works = [_Descend(have, descent) for descent in descents]
+        return tuple(blocks.at_once(works, describe="training the classifier"))
+    for _ in range(most):
         going = [descent for descent in descents if not descent.done]
         if not going:
             break
         work = _Slope(have, [(descent.problem, descent.classifier) for descent in going])
-        slopes = add_up(work)
+        slopes = blocks.reduce(work, describe="training the classifier")
         for index, descent in enumerate(going):
             descent.tell(float(slopes.losses[index]), slopes.gradients[index])
     return tuple(descent.best for descent in descents)
 
 
 class _Descend:
-    """Worker's part of the whole descent, where it has all rows."""
+    """Worker's part of the whole descent of one problem, where it has all rows."""
 
-    def __init__(self, have: NDArray[np.intp], descents: Sequence[Descent]) -> None:
+    def __init__(self, have: NDArray[np.intp], descent: Descent) -> None:
         self._have = have
-        self._descents = descents
+        self._descent = descent
 
-    def __call__(self, blocks: list[Block]) -> tuple[LinearClassifier, ...]:
-        def add_up(work: _Slope) -> Slopes:
+    def __call__(self, blocks: list[Block]) -> LinearClassifier:
+        descent = self._descent
+        for _ in range(PASSES):
+            if descent.done:
+                break
+            work = _Slope(self._have, [(descent.problem, descent.classifier)])
             slopes = reduce(merge_found, (work(block) for block in blocks))
             assert slopes is not None  # some row trains
-            return slopes
-
-        return _descended(self._have, self._descents, add_up)
+            descent.tell(float(slopes.losses[0]), slopes.gradients[0])
+        return descent.best
 
 
 @dataclass(frozen=True)
@@ -226,6 +264,15 @@ class _Sides:
             merge_found(self.training, other.training),
             merge_found(self.validating, other.validating),
         )
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Rows of each class."""
+        found = np.zeros(len(self.training.counts) if self.training else 0)
+        for side in (self.training, self.validating):
+            if side is not None:
+                found = found + side.counts
+        return found
 
     def both(self, have: NDArray[np.intp]) -> ClassStatistics:
         """Of all rows of the classes that have one to train on."""

@@ -13,7 +13,7 @@ import numpy as np
 from pomona.recognition.calibration import by_fruit
 from pomona.recognition.duplicates import BINS, Duplicates
 from pomona.recognition.evaluation import Tally, share
-from pomona.recognition.learning import Block, descend
+from pomona.recognition.learning import Block, descend, thinned
 from pomona.recognition.linear import LinearClassifier, Spread, softmax
 from pomona.recognition.regression import Descent, Problem
 from pomona.recognition.splitting import Role
@@ -314,13 +314,15 @@ def leave_out(
             sums = blocks.reduce(gather, describe="gathering statistics of groups")
             everything = Spread(sums.statistics)
             left = {}
-            for fold in range(FOLDS):
-                trained = sums.counts.sum(axis=0) - sums.counts[fold]
-                if sums.counts[fold].any() and np.count_nonzero(trained) >= 2:
-                    problem = Problem.balanced(penalty, trained.astype(np.float64), fold)
-                    left[fold] = Descent(everything, problem)
-            every = np.arange(len(reading.classes))
-            found = descend(blocks, every, tuple(left.values()), sums.statistics.rows)
+            with thinned(blocks, sums.counts.sum(axis=0)) as few:
+                some = sums if few is blocks else few.reduce(gather, describe="counting")
+                for fold in range(FOLDS):
+                    trained = some.counts.sum(axis=0) - some.counts[fold]
+                    if some.counts[fold].any() and np.count_nonzero(trained) >= 2:
+                        problem = Problem.balanced(penalty, trained.astype(np.float64), fold)
+                        left[fold] = Descent(everything, problem)
+                every = np.arange(len(reading.classes))
+                found = descend(few, every, tuple(left.values()), int(some.counts.sum()))
             learned = {
                 fold: (classifier, np.flatnonzero(descent.problem.weights))
                 for (fold, descent), classifier in zip(left.items(), found, strict=True)

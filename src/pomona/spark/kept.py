@@ -9,11 +9,12 @@ from pyspark import StorageLevel
 from pomona.spark.jobs import Told, ToldItems, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pyspark import RDD, SparkContext
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Kept(Generic[Item]):
@@ -54,6 +55,15 @@ class Kept(Generic[Item]):
     def __exit__(self, *exc_info: object) -> None:
         self._items.unpersist()
 
+    def mapped(self, change: Callable[[Item], Item], *, describe: str) -> Kept[Item]:
+        """The items as something makes them, kept beside these.
+
+        Args:
+            change: picklable by name.
+            describe: what it is, for messages.
+        """
+        return Kept(self._items.map(Told(change, describe)))
+
     def reduce(self, work: Callable[[Item], Any], *, describe: str) -> Any:
         """Do something with each item; merge what it gives, on the workers and in a tree.
 
@@ -74,16 +84,23 @@ class Kept(Generic[Item]):
         except Exception as error:
             raise translate(error, describe) from error
 
-    def at_once(self, work: Callable[[list[Item]], Any], *, describe: str) -> Any:
-        """Do something with all items in one task, for items that are few.
+    def at_once(
+        self, works: Sequence[Callable[[list[Item]], Result]], *, describe: str
+    ) -> list[Result]:
+        """Do several things with all items, each in one task, for items that are few.
+
+        Returns:
+            What each gave, in order.
 
         Raises:
             PomonaError: the worker raised one.
             SparkError: the worker or Spark failed in another way.
         """
+        context = self._items.context
+        together = self._items.coalesce(1).glom()
+        done = context.union([together.map(Told(work, describe)) for work in works])
         try:
-            done = self._items.coalesce(1).glom().map(Told(work, describe))
-            return done.first()
+            return list(done.collect())
         except Exception as error:
             raise translate(error, describe) from error
 
