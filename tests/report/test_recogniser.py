@@ -59,7 +59,21 @@ def test_both_sides_of_a_mistake_and_of_a_duplicate_are_shown(tmp_path: Path) ->
     )
     assert set(shown) == set(found["pictured"])
     words = " ".join(page.split())
-    assert "<strong>Kiwi</strong> called <strong>Lime</strong>" in words
-    assert "called <strong>Lime</strong> with 95.0% confidence" in words
+    assert "<strong><bdi>Kiwi</bdi></strong> called <strong><bdi>Lime</bdi></strong>" in words
+    assert "called <strong><bdi>Lime</bdi></strong> with 95.0% confidence" in words
     assert "1 of the 3 test photographs is among the training photographs" in words
     assert "The figure above flatters" in words
+
+
+def test_labels_of_any_kind_are_shown_as_text(tmp_path: Path) -> None:
+    hostile = "<b>\u202eK\x07"
+    facts = json.loads(json.dumps(_facts(tmp_path)).replace("Kiwi/", "x/"))
+    facts = json.loads(json.dumps(facts).replace('"Kiwi"', json.dumps(hostile)))
+    store = open_store(tmp_path)
+    store.write(FOLDER + EVALUATION, json.dumps(facts).encode())
+    page = (
+        environment().get_template("recogniser.html.j2").render(recogniser=recogniser_facts(store))
+    )
+    assert "<bdi>&lt;b&gt;\\u202eK\\x07</bdi>" in page
+    assert hostile not in page
+    assert not set(page) & {"\u202e", "\x07"}
