@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,9 +63,3 @@ def make_archive(path: Path, machine: str = "x86_64", glibc: str = "2.34") -> Pa
 def archive(tmp_path: Path) -> Path:
     """An environment for x86_64 on Amazon Linux."""
     return make_archive(tmp_path / "pomona.tar.gz")
-
-
-needs_bootstrap = pytest.mark.skipif(
-    not (files("pomona") / "cluster" / "bootstrap.sh").is_file(),
-    reason="pomona.cluster has no bootstrap.sh yet",
-)

@@ -14,7 +14,7 @@ from pomona.cloud import life, machines, release, stack
 from pomona.cloud.account import REGION, Cloud
 from pomona.cloud.plan import Wish
 from pomona.errors import CloudError, UsageError
-from tests.cloud.conftest import make_archive, needs_bootstrap
+from tests.cloud.conftest import make_archive
 from tests.servers.cloud import bucket_policies
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pomona.cloud.life import Plan
 
 # moto warns about types that it passes over; those of the template are all done (tests/servers).
-pytestmark = [needs_bootstrap, pytest.mark.filterwarnings("ignore::UserWarning:moto")]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:moto")
 
 ACCOUNT = "123456789012"
 BUCKET = f"pomona-orchard-{ACCOUNT}-{REGION}"

@@ -69,18 +69,10 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class Network:
-    """An ONNX file in memory and what is known of it.
-
-    Attributes:
-        spec: how it is fed and read.
-        onnx: the file.
-        precision: what ``--precision auto`` means for it: ``auto`` measures, ``fp32`` is for a
-            network whose features have to be the same wherever they are computed.
-    """
+    """An ONNX file in memory and what is known of it."""
 
     spec: NetworkSpec
     onnx: bytes
-    precision: Literal["auto", "fp32"] = "auto"
 
 
 def load_network(
@@ -140,12 +132,7 @@ def load_network(
     )
     if 0.0 in spec.scale:
         raise ModelError(f"{name}: a scale of 0 divides by zero.", "Give three numbers above 0.")
-    precision = described.get("precision", "auto")
-    if precision not in ("auto", "fp32"):
-        raise ModelError(
-            f"The description of {name} has the precision {precision!r}.", "Write auto or fp32."
-        )
-    return Network(spec, onnx_bytes, precision)
+    return Network(spec, onnx_bytes)
 
 
 def read_description(store: Store, network: str) -> dict[str, Any] | None:

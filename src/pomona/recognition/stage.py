@@ -91,9 +91,9 @@ class FruitClassifier(
     DefaultParamsReadable["FruitClassifier"],
     DefaultParamsWritable,
 ):
-    """Discriminant analysis with a shrunk covariance, calibrated, that knows what is strange.
+    """Softmax regression, calibrated, that knows what is strange.
 
-    Every class counts the same, however many rows it has. Statistics are gathered on the workers.
+    Every class counts the same, however many rows it has. Gradients are added up on the workers.
 
     Some rows have to validate: those whose ``validationIndicatorCol`` is true; without one, the
     column ``path`` and, where they are there, ``split`` and ``group``, say which, as in

@@ -57,7 +57,7 @@ def embed(run: Run, text: str) -> None:
     manifest = _list(run, source)
     precision, choice = _settled_precision(run, network), None
     if precision is None:
-        network, choice = _choose(run, network, source, manifest, network.precision)
+        network, choice = _choose(run, network, source, manifest, settings.precision)
         precision = choice.precision
     ledger.model = network.spec.identity(precision)
     if not run.features.exists():
